@@ -1,0 +1,1 @@
+"""What is computed: models, usages, metrics, statistics and reports. Never imports Ray."""

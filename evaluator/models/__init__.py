@@ -1,0 +1,1 @@
+"""Models: interfaces, registry, weights and preprocessing, one module per family."""

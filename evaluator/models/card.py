@@ -1,0 +1,130 @@
+"""What is known of a model before it is loaded. No torch here: listing models costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Ability = Literal["encode", "text", "segment"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How the weights want their images. Belongs to the weights, never to the dataset.
+
+    Attributes
+    ----------
+    size
+        Side of the square the model sees, in pixels.
+    resize
+        ``"shortest-crop"``: shorter side to ``round(size / crop_fraction)``, then centre crop;
+        ``"squash"``: both sides to `size`, aspect ratio lost;
+        ``"longest-pad"``: longer side to `size`, zero padding (after normalisation) at bottom and right.
+    interpolation
+        ``"bicubic"`` or ``"bilinear"`` (Pillow, antialiased).
+    mean, std
+        Per RGB channel, for pixels scaled to [0, 1].
+    crop_fraction
+        Only for ``"shortest-crop"``.
+    """
+
+    size: int
+    resize: Literal["shortest-crop", "squash", "longest-pad"]
+    interpolation: Literal["bicubic", "bilinear"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    crop_fraction: float = 1.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a model's weights come from, and which bytes they must be.
+
+    Attributes
+    ----------
+    file
+        File name looked for in the weights folders, or an absolute path; None when only the hub has it.
+    hub
+        Hugging Face repository, e.g. ``"timm/vit_base_patch14_dinov2.lvd142m"``; None when there is none.
+    revision
+        Pinned revision of the repository.
+    sha256
+        Hash the file must have; None when the publisher gives none (the hash found is then recorded in every task).
+    page
+        Where a person gets it.
+    gated
+        Whether the publisher asks for an agreement first.
+    shipped
+        Whether the file is part of this package.
+    """
+
+    file: str | None = None
+    hub: str | None = None
+    revision: str | None = None
+    sha256: str | None = None
+    page: str | None = None
+    gated: bool = False
+    shipped: bool = False
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A registry entry.
+
+    Attributes
+    ----------
+    name, aliases
+        Kebab-case name, and other names that are accepted for it.
+    family
+        Which loader builds it: ``"openclip"``, ``"timm"``, ``"sam"`` or a plug-in's.
+    architecture
+        The family's own name of the architecture.
+    weights, preprocessing, licence
+        See there.
+    abilities
+        ``"encode"`` (probes), ``"text"`` (zero-shot), ``"segment"`` (prompted segmentation).
+    feature, dimension
+        Which layer `encode` gives, and its length.
+    projected
+        Length of the features shared with text; None without a text tower.
+    prompts
+        Spatial prompts it was made for, of ``center``, ``rand``, ``rands``, ``bbox``.
+    mask_threshold
+        Logit above which a pixel belongs to the mask.
+    context_length
+        Longest text in tokens.
+    trained_on
+        Datasets (names of this project where they exist) seen in training: contamination.
+    gflops
+        Cost of one image through the image encoder, for planning.
+    options
+        Keyword arguments of the family's builder.
+    notes
+        What a reader of results must know, one sentence each.
+    """
+
+    name: str
+    family: str
+    architecture: str
+    weights: Weights
+    preprocessing: Preprocessing
+    licence: str
+    abilities: frozenset[Ability]
+    feature: str
+    dimension: int
+    projected: int | None = None
+    prompts: tuple[str, ...] = ()
+    mask_threshold: float | None = None
+    context_length: int | None = None
+    trained_on: tuple[str, ...] = ()
+    gflops: float = 0.0
+    aliases: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of the card can change a result (goes into a task's hash, beside the weights' hash)."""
+        card = asdict(self)
+        kept = ("family", "architecture", "preprocessing", "feature", "mask_threshold", "context_length", "options")
+        return {key: card[key] for key in kept}

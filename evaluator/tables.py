@@ -1,0 +1,117 @@
+"""The schemas of every table that the evaluator fills, fixed so that files of one table never drift apart.
+
+One row per sample (and structure and prompt); undefined values are null with a `status` and `reason`, never a number.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+STATUS_FIELDS = [pa.field("status", pa.string(), nullable=False), pa.field("reason", pa.string())]
+SAMPLE_FIELDS = [
+    pa.field("sample_id", pa.string(), nullable=False),
+    pa.field("subject_id", pa.string(), nullable=False),
+    pa.field("split", pa.string(), nullable=False),
+]
+
+
+def embeddings_schema(dimension: int, projected: int | None) -> pa.Schema:
+    """Return the schema of an embeddings part.
+
+    Parameters
+    ----------
+    dimension
+        Length of `embedding`, the features that probes use (before any projection).
+    projected
+        Length of `projected`, the features in the space of the text tower; None for models without one.
+    """
+    fields = [*SAMPLE_FIELDS, pa.field("embedding", pa.list_(pa.float32(), dimension))]
+    if projected is not None:
+        fields.append(pa.field("projected", pa.list_(pa.float32(), projected)))
+    return pa.schema([*fields, *STATUS_FIELDS])
+
+
+#: `label` and `predicted` are class names; `scores` are probabilities (sum 1) and `logits` their raw values, both in the
+#: order of the target's classes; `score` is the probability of the positive class of a two-class target, else null.
+PREDICTIONS = pa.schema(
+    [
+        *SAMPLE_FIELDS,
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("label", pa.string()),
+        pa.field("predicted", pa.string()),
+        pa.field("score", pa.float32()),
+        pa.field("scores", pa.list_(pa.float32())),
+        pa.field("logits", pa.list_(pa.float32())),
+        *STATUS_FIELDS,
+    ]
+)
+
+#: `hd95_mm` and `nsd` need pixel spacing and are null without it; `hd95_px` is in pixels of the stored image.
+#: `points` and `box` are the prompt in (x, y) pixels of the stored image; `box` is (x0, y0, x1, y1), upper end exclusive.
+SEGMENTATIONS = pa.schema(
+    [
+        *SAMPLE_FIELDS,
+        pa.field("structure", pa.string(), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("dice", pa.float32()),
+        pa.field("iou", pa.float32()),
+        pa.field("hd95_mm", pa.float32()),
+        pa.field("hd95_px", pa.float32()),
+        pa.field("nsd", pa.float32()),
+        pa.field("volume_true", pa.float64()),
+        pa.field("volume_predicted", pa.float64()),
+        pa.field("predicted_iou", pa.float32()),
+        pa.field("points", pa.list_(pa.float32())),
+        pa.field("box", pa.list_(pa.float32())),
+        *STATUS_FIELDS,
+    ]
+)
+
+_RESULT_KEYS = [
+    pa.field(name, pa.string())
+    for name in ("dataset", "model", "usage", "mitigation", "split", "target", "structure", "prompt", "task")
+]
+_RESULT_KEYS.insert(4, pa.field("seed", pa.int64()))
+
+#: Long table, one row per task x attribute x group x metric (DESIGN: metrics / groups.parquet).
+METRICS = pa.schema(
+    [
+        *_RESULT_KEYS,
+        pa.field("attribute", pa.string(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("convention", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("ci_low", pa.float64()),
+        pa.field("ci_high", pa.float64()),
+        pa.field("n", pa.int64(), nullable=False),
+        pa.field("n_pos", pa.int64()),
+        pa.field("n_neg", pa.int64()),
+        pa.field("n_subjects", pa.int64(), nullable=False),
+        pa.field("n_failed", pa.int64(), nullable=False),
+        *STATUS_FIELDS,
+    ]
+)
+
+#: One row per task x attribute x metric: how far apart the groups are, and how far chance alone puts them.
+GAPS = pa.schema(
+    [
+        *_RESULT_KEYS,
+        pa.field("attribute", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("convention", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("raw", pa.float64()),
+        pa.field("null_mean", pa.float64()),
+        pa.field("adjusted", pa.float64()),
+        pa.field("p_value", pa.float64()),
+        pa.field("p_adjusted", pa.float64()),
+        pa.field("detectable", pa.float64()),
+        pa.field("ci_low", pa.float64()),
+        pa.field("ci_high", pa.float64()),
+        pa.field("best_group", pa.string()),
+        pa.field("worst_group", pa.string()),
+        pa.field("excluded_groups", pa.list_(pa.string())),
+        *STATUS_FIELDS,
+    ]
+)

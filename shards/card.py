@@ -1,0 +1,152 @@
+"""The description of a dataset: what its samples, targets, structures and attributes are.
+
+A card is written to ``dataset.json`` by the conversion and read back by everything above. It holds no sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to predict for a sample.
+
+    Attributes
+    ----------
+    name
+        Column of ``index.parquet`` that holds the true class name (null where unknown).
+    classes
+        Class names in the order of every score list.
+    positive
+        The class of interest of a two-class target; None for more classes.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    positive: str | None = None
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One named region of a segmentation target.
+
+    Attributes
+    ----------
+    name
+        Name in tables, e.g. ``"cup"``.
+    values
+        Pixel values of the stored label map that belong to it (several for unions such as disc = rim + cup).
+    """
+
+    name: str
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A property of the subject, kept raw; groups are formed when measuring.
+
+    Attributes
+    ----------
+    name
+        Column of ``index.parquet``.
+    kind
+        ``"category"`` (string column) or ``"number"`` (float column).
+    unit
+        Unit of a number, e.g. ``"years"``.
+    """
+
+    name: str
+    kind: Literal["category", "number"] = "category"
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Texts for zero-shot classification of one target; versioned, because prompts change results.
+
+    Attributes
+    ----------
+    target
+        The target they are for.
+    version
+        Name of this set of texts, e.g. ``"fairmedfm-1"``.
+    templates
+        Texts with one ``{}`` each; a class's text embedding is the mean over templates and names.
+    names
+        For each class of the target, in its order, the phrases that stand for it.
+    """
+
+    target: str
+    version: str
+    templates: tuple[str, ...]
+    names: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """All that is known of a dataset before its samples.
+
+    Attributes
+    ----------
+    name, version
+        Kebab-case name and the version of the layout that was converted.
+    modality
+        E.g. ``"dermoscopy"``, ``"chest X-ray"``.
+    licence, source
+        Licence of the data, and where it comes from (page, DOI).
+    targets, structures, attributes, prompts
+        What a sample has.
+    subject
+        What a ``subject_id`` stands for (``"patient"``, ``"lesion"``, ...): the statistical unit.
+    window
+        (low, high) intensities that map to 0-255 when 16-bit pixels are shown to an 8-bit model; None for 8-bit data.
+    notes
+        What a reader of results must know of this data, one sentence each.
+    """
+
+    name: str
+    version: str
+    modality: str
+    licence: str
+    source: str
+    targets: tuple[Target, ...] = ()
+    structures: tuple[Structure, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    prompts: tuple[PromptSet, ...] = ()
+    subject: str = "patient"
+    window: tuple[float, float] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def task(self) -> str:
+        """``"classification"``, ``"segmentation"`` or both joined by ``+``."""
+        kinds = [("classification", self.targets), ("segmentation", self.structures)]
+        return "+".join(kind for kind, has in kinds if has)
+
+    def target(self, name: str) -> Target:
+        """Return the target of that name (KeyError when there is none)."""
+        return {t.name: t for t in self.targets}[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the card as JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> DatasetCard:
+        """Build a card from what :meth:`to_json` gave."""
+        window = value.get("window")
+        return cls(
+            **{k: value[k] for k in ("name", "version", "modality", "licence", "source", "subject")},
+            targets=tuple(Target(t["name"], tuple(t["classes"]), t["positive"]) for t in value["targets"]),
+            structures=tuple(Structure(s["name"], tuple(s["values"])) for s in value["structures"]),
+            attributes=tuple(Attribute(**a) for a in value["attributes"]),
+            prompts=tuple(
+                PromptSet(p["target"], p["version"], tuple(p["templates"]), tuple(tuple(n) for n in p["names"]))
+                for p in value["prompts"]
+            ),
+            window=(float(window[0]), float(window[1])) if window else None,
+            notes=tuple(value["notes"]),
+        )
