@@ -119,7 +119,11 @@ class Attempt:
         self._files.append((staged, f"adapters/{self._task.id}/{self._part}.safetensors", None))
 
     def commit(self, *, rows: int, failed: int, seconds: Mapping[str, float]) -> None:
-        """Make the staged files the part: durable, renamed, then marked."""
+        """Make the staged files the part: durable, renamed, then marked. A part that another attempt has committed
+        meanwhile stays as it is.
+        """
+        if self._store.marker(self._task, self._part) is not None:
+            return
         files = []
         for staged, final, table_rows in self._files:
             with staged.open("rb") as file:
@@ -141,9 +145,7 @@ class Attempt:
             "host": socket.gethostname(),
             "attempt": self.name,
         }
-        write_json(
-            self._store.marker_path(self._task.id, self._part), marker, staging=self._store.path / "staging"
-        )
+        write_json(self._store.marker_path(self._task.id, self._part), marker, staging=self._folder)
 
 
 class Store:
@@ -178,8 +180,12 @@ class Store:
         return cls(path)
 
     def clean(self) -> None:
-        """Remove what killed attempts left in ``staging/``. Only while no other run uses the store."""
-        shutil.rmtree(self.path / "staging", ignore_errors=True)
+        """Remove what killed attempts of this host left in ``staging/``; live attempts and other hosts' are kept."""
+        host = socket.gethostname()
+        for folder in (self.path / "staging").glob(f"*.{host}-*-*"):
+            pid = int(folder.name.split("-")[-2])
+            if not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def attempt(self, task: Task, part: str) -> Attempt:
         """Start a try at a part."""

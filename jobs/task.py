@@ -17,17 +17,7 @@ if TYPE_CHECKING:
     from evaluator.models.card import ModelCard
     from evaluator.models.weights import LocatedWeights
 
-Kind = Literal["embed", "zero_shot", "linear_probe", "segment", "measure"]
 Table = Literal["embeddings", "predictions", "segmentations", "measures"]
-
-#: Where the rows of each kind of task go.
-TABLE_OF: Mapping[str, Table] = {
-    "embed": "embeddings",
-    "zero_shot": "predictions",
-    "linear_probe": "predictions",
-    "segment": "segmentations",
-    "measure": "measures",
-}
 
 
 @dataclass(frozen=True)
@@ -60,7 +50,9 @@ class Task:
     Attributes
     ----------
     kind
-        What is done.
+        What is done: a name of ``jobs.kinds``.
+    table
+        The store's table that holds the rows.
     dataset, model, usage
         What the rows belong to; the Hive partition of the task's folder.
     identity
@@ -73,9 +65,12 @@ class Task:
         What a worker needs to do it. Nothing in here that is not also in the identity may change the result.
     cost
         Predicted cost of all parts.
+    needs_model
+        Whether a worker must hold the model in memory.
     """
 
-    kind: Kind
+    kind: str
+    table: Table
     dataset: str
     model: str
     usage: str
@@ -84,6 +79,7 @@ class Task:
     parts: tuple[str, ...]
     inputs: Inputs
     cost: Cost = Cost()
+    needs_model: bool = False
 
     @cached_property
     def id(self) -> str:
@@ -91,20 +87,10 @@ class Task:
         return f"{self.kind}-{digest({'kind': self.kind, **self.identity})[:16]}"
 
     @property
-    def table(self) -> Table:
-        """The store's table that holds the rows."""
-        return TABLE_OF[self.kind]
-
-    @property
     def folder(self) -> Path:
         """Folder of the task's parts, relative to the table."""
         names = (("dataset", self.dataset), ("model", self.model), ("usage", self.usage), ("task", self.id))
         return Path(*(f"{key}={_hive(value)}" for key, value in names))
-
-    @property
-    def needs_model(self) -> bool:
-        """Whether a worker must hold the model in memory."""
-        return self.kind in ("embed", "zero_shot", "segment")
 
 
 @dataclass(frozen=True)
@@ -164,6 +150,10 @@ class Item:
     def name(self) -> str:
         """Name in messages."""
         return f"{self.task.id}/{self.part}"
+
+    def reads(self, source: Task) -> tuple[str, ...]:
+        """Return the parts of a source that this item reads: the part of its own name where there is one, else all."""
+        return (self.part,) if self.part in source.parts else source.parts
 
     @property
     def affinity(self) -> str | None:

@@ -1,0 +1,92 @@
+"""One dataset with one model inside a study: what the usages plan their tasks from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobs.task import Cost, Inputs
+from shards.card import Target
+from shards.dataset import Dataset, Shard
+
+if TYPE_CHECKING:
+    from evaluator.models.card import ModelCard
+    from evaluator.models.weights import LocatedWeights
+
+#: Part name of tasks that are committed as a whole.
+WHOLE = "all"
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A dataset and a model that a usage is planned for.
+
+    Attributes
+    ----------
+    name
+        The dataset's name in the study.
+    dataset, shards
+        The converted dataset, and those of its shards that the run may use (all, unless limited).
+    card, weights, precision
+        The model.
+    targets
+        What to predict.
+    batch_size
+        Images decoded and moved to the device at once; never changes a result.
+    """
+
+    name: str
+    dataset: Dataset
+    shards: tuple[Shard, ...]
+    card: ModelCard
+    weights: LocatedWeights
+    precision: str
+    targets: tuple[Target, ...]
+    batch_size: int
+
+    def of_splits(self, *splits: str) -> tuple[Shard, ...]:
+        """Return the shards of these splits."""
+        return tuple(shard for shard in self.shards if shard.split in splits)
+
+    @property
+    def model_identity(self) -> dict[str, object]:
+        """What of the model can change a result."""
+        return {
+            "model": self.card.identity(),
+            "weights": self.weights.sha256,
+            "precision": self.precision,
+        }
+
+    @property
+    def inputs(self) -> Inputs:
+        """The inputs that every kind of task needs; kinds add their own with :func:`dataclasses.replace`."""
+        return Inputs(
+            shards=self.dataset.path.absolute(),
+            card=self.card,
+            weights=self.weights,
+            precision=self.precision,
+            batch_size=self.batch_size,
+        )
+
+
+def part_of(shard: Shard) -> str:
+    """Return the part name of a shard: its name without the ending."""
+    return shard.name.removesuffix(".tar")
+
+
+def shard_of(part: str) -> str:
+    """Return the shard name of a part."""
+    return f"{part}.tar"
+
+
+def is_subset(combination: Combination) -> bool:
+    """Tell whether a limit leaves out shards; whole-task kinds then have another identity."""
+    return len(combination.shards) < len(combination.dataset.shards)
+
+
+def encoder_cost(card: ModelCard, shards: tuple[Shard, ...], bytes_per_image: int) -> Cost:
+    """Return the cost of one pass of the image encoder over shards."""
+    images = sum(shard.samples for shard in shards)
+    return Cost(images=images, gflop=images * card.gflops, bytes=images * bytes_per_image)
+
+
