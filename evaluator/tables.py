@@ -115,3 +115,13 @@ GAPS = pa.schema(
         *STATUS_FIELDS,
     ]
 )
+
+#: What `status` may say without the sample counting as failed: there was nothing to predict, by design of the data.
+NOT_FAILURES = ("ok", "no_target", "no_label", "unsupported_prompt", "true_negative", "false_positive_structure")
+
+
+def count_failed(table: pa.Table) -> int:
+    """Return how many rows of a sample table have a failure status (0 for tables of results)."""
+    if "sample_id" not in table.column_names:
+        return 0
+    return sum(status not in NOT_FAILURES for status in table["status"].to_pylist())

@@ -6,6 +6,7 @@ A worker holds one model at a time, because memory is what limits a worker; the 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ class Workshop:
         self._device = device
         self._held: tuple[tuple[str, str, str], Any] | None = None
         self._datasets: dict[tuple[Path, str], Dataset] = {}
+        self._remembered: tuple[str, Any] | None = None
         self.load_seconds = 0.0
 
     def dataset(self, task: Task) -> Dataset:
@@ -51,6 +53,12 @@ class Workshop:
             self._held = (key, self._load(task))
             self.load_seconds = time.perf_counter() - started
         return self._held[1]
+
+    def remember(self, key: str, make: Callable[[], Any]) -> Any:
+        """Return what `make` gave for this key; the last key only, because items of one task follow each other."""
+        if self._remembered is None or self._remembered[0] != key:
+            self._remembered = (key, make())
+        return self._remembered[1]
 
     def _load(self, task: Task) -> ImageEncoder | VisionLanguageModel | PromptableSegmenter:
         import torch

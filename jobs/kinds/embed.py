@@ -37,4 +37,5 @@ def run(item: Item, bench: Bench) -> Output:
         bench.workshop.model(task), dataset, shard_of(item.part), batch_size=task.inputs.batch_size
     )
     ids = dataset.sample_ids(shard_of(item.part))
-    return Output(tables={item.part: embedded.table}, sample_ids=ids, seconds=embedded.seconds)
+    seconds = {"read": embedded.timings.read_s, "infer": embedded.timings.infer_s}
+    return Output(tables={item.part: embedded.table}, sample_ids=ids, seconds=seconds)

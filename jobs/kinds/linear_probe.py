@@ -1,0 +1,78 @@
+"""Linear probe: a task per target and seed; fits on train, chooses C on val, predicts val and test, in one part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+from evaluator.usages.options import LinearProbeOptions
+from jobs.combination import WHOLE, Combination, is_subset, part_of
+from jobs.kinds import embed
+from jobs.kinds.output import Bench, Output
+from jobs.task import Cost, Item, Task
+
+SPLITS = ("train", "val", "test")
+
+
+def plan(combination: Combination, options: LinearProbeOptions) -> Iterator[Task]:
+    """Plan the embeddings and one task per target and seed."""
+    embedding = embed.plan(combination, SPLITS)
+    yield embedding
+    for target in combination.targets:
+        if options.targets is not None and target.name not in options.targets:
+            continue
+        for seed in range(options.seeds):
+            yield _task(combination, options, embedding, target.name, seed)
+
+
+def _task(
+    combination: Combination, options: LinearProbeOptions, embedding: Task, target: str, seed: int
+) -> Task:
+    fit = options.model_dump(mode="json", exclude={"seeds", "targets"})
+    limited = {"parts": list(embedding.parts)} if is_subset(combination) else {}
+    images = embedding.cost.images
+    return Task(
+        kind="linear_probe",
+        table="predictions",
+        dataset=combination.name,
+        model=combination.card.name,
+        usage="linear_probe",
+        identity={
+            "dataset": combination.dataset.fingerprint,
+            "embedding": embedding.id,
+            "target": asdict(combination.dataset.card.target(target)),
+            "options": fit,
+            "seed": seed,
+            **limited,
+        },
+        requires=(embedding.id,),
+        parts=(WHOLE,),
+        inputs=replace(
+            combination.inputs,
+            options=options,
+            target=target,
+            seed=seed,
+            split_parts=tuple((shard.split, part_of(shard)) for shard in combination.of_splits(*SPLITS)),
+        ),
+        # About 20 passes over the features for each of the values of C.
+        cost=Cost(gflop=images * combination.card.dimension * 4e-9 * 20 * len(options.grid), bytes=60 * images),
+    )
+
+
+def run(item: Item, bench: Bench) -> Output:
+    """Fit and predict."""
+    from evaluator.usages.linear_probe import fit, predict_table
+    from evaluator.usages.predictions import labels_of
+
+    task, (embedding,) = item.task, item.sources
+    inputs = task.inputs
+    options = inputs.options
+    assert isinstance(options, LinearProbeOptions) and inputs.target is not None  # noqa: S101 - as planned
+    dataset = bench.workshop.dataset(task)
+    target = dataset.card.target(inputs.target)
+    labels = labels_of(dataset.index, target)
+    rows = bench.store.read(embedding, item.reads(embedding))
+    probe = fit(rows, labels, target, options, seed=inputs.seed)
+    predictions = predict_table(probe, rows, labels, target)
+    held_out = [s for s, split in zip(rows["sample_id"].to_pylist(), rows["split"].to_pylist(), strict=True) if split != "train"]
+    return Output(tables={item.part: predictions}, tensors=probe.to_tensors(), sample_ids=held_out)

@@ -1,0 +1,66 @@
+"""Zero-shot classification: one task per target that has prompts, one part per shard of val and test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+from evaluator.usages.options import ZeroShotOptions
+from evaluator.usages.zero_shot import choose_prompts
+from jobs.combination import Combination, part_of
+from jobs.kinds import embed
+from jobs.kinds.output import Bench, Output
+from jobs.task import Cost, Item, Task
+
+#: Validation rows are predicted too: thresholds are chosen there, never on test.
+SPLITS = ("val", "test")
+
+
+def plan(combination: Combination, options: ZeroShotOptions) -> Iterator[Task]:
+    """Plan the embeddings and one task per target."""
+    embedding = embed.plan(combination, SPLITS)
+    yield embedding
+    card = combination.dataset.card
+    for target in combination.targets:
+        if options.targets is not None and target.name not in options.targets:
+            continue
+        if options.templates is None and not any(p.target == target.name for p in card.prompts):
+            continue  # said by the plan: see jobs.plan
+        prompts = choose_prompts(card, target, options)
+        yield Task(
+            kind="zero_shot",
+            table="predictions",
+            dataset=combination.name,
+            model=combination.card.name,
+            usage="zero_shot",
+            identity={
+                "dataset": combination.dataset.fingerprint,
+                "embedding": embedding.id,
+                "target": asdict(target),
+                "prompts": asdict(prompts),
+            },
+            requires=(embedding.id,),
+            parts=tuple(part_of(shard) for shard in combination.of_splits(*SPLITS)),
+            inputs=replace(combination.inputs, options=options, target=target.name),
+            cost=Cost(bytes=60 * embedding.cost.images),
+            needs_model=True,
+        )
+
+
+def run(item: Item, bench: Bench) -> Output:
+    """Predict one shard from its embeddings."""
+    from evaluator.usages.predictions import labels_of
+    from evaluator.usages.zero_shot import classifier, predict
+
+    task, (embedding,) = item.task, item.sources
+    dataset = bench.workshop.dataset(task)
+    options = task.inputs.options
+    assert isinstance(options, ZeroShotOptions) and task.inputs.target is not None  # noqa: S101 - as planned
+    target = dataset.card.target(task.inputs.target)
+    texts = bench.workshop.remember(
+        task.id,
+        lambda: classifier(bench.workshop.model(task), choose_prompts(dataset.card, target, options), target),
+    )
+    rows = bench.store.read(embedding, item.reads(embedding))
+    predictions = predict(rows, labels_of(dataset.index, target), target, texts)
+    return Output(tables={item.part: predictions}, sample_ids=rows["sample_id"].to_pylist())
