@@ -51,7 +51,8 @@ class _Slot:
     """One actor, what it holds, and what it is doing."""
 
     actor: ActorHandle[Worker]
-    affinity: str | None
+    on_gpu: bool
+    affinity: str | None = None
     item: Item | None = None
 
 
@@ -109,7 +110,7 @@ class RayExecutor:
 
     def can_start(self, item: Item) -> bool:
         """Tell whether an actor is idle or another one fits in."""
-        return any(slot.item is None for slot in self._slots) or self._has_room(item)
+        return bool(self._usable(item)) or self._has_room(item)
 
     def start(self, item: Item) -> None:
         """Start an item on the best actor: one that holds its model, else a new one, else one that gives way."""
@@ -151,24 +152,28 @@ class RayExecutor:
 
     def _has_room(self, item: Item) -> bool:
         if self._uses_gpu(item):
-            held = sum(slot.affinity is not None for slot in self._slots)
+            held = sum(slot.on_gpu for slot in self._slots)
             return (held + 1) * self._options.gpu_share <= self._gpus
-        on_cpu = sum(slot.affinity is None or not self._gpus for slot in self._slots)
-        return on_cpu < self._cpus
+        return sum(not slot.on_gpu for slot in self._slots) < self._cpus
 
     def _choose(self, item: Item) -> _Slot:
-        idle = [slot for slot in self._slots if slot.item is None]
+        idle = self._usable(item)
         same = [slot for slot in idle if slot.affinity == item.affinity]
         if same:
             return same[0]
-        if not self._has_room(item):
-            # On a machine without GPUs an idle actor may simply change its model: the workshop frees the old one.
-            if not self._gpus:
-                return idle[0]
-            victim = next(slot for slot in idle if (slot.affinity is not None) == self._uses_gpu(item))
-            ray.kill(victim.actor)
-            self._slots.remove(victim)
+        if self._has_room(item):
+            return self._hire(item)
+        if not self._uses_gpu(item):
+            return idle[0]  # it changes its model: the workshop frees the old one first
+        # CUDA memory is only surely free when the process is gone.
+        ray.kill(idle[0].actor)
+        self._slots.remove(idle[0])
         return self._hire(item)
+
+    def _usable(self, item: Item) -> list[_Slot]:
+        """Return the idle actors that hold the kind of resource the item needs."""
+        idle = [slot for slot in self._slots if slot.item is None]
+        return [slot for slot in idle if not self._gpus or slot.on_gpu == self._uses_gpu(item)]
 
     def _hire(self, item: Item) -> _Slot:
         gpus = self._options.gpu_share if self._uses_gpu(item) else 0
@@ -178,7 +183,7 @@ class RayExecutor:
             .options(num_cpus=1, num_gpus=gpus, max_restarts=0, max_task_retries=0)
             .remote(self._store, self._options.device)
         )
-        slot = _Slot(actor, None)
+        slot = _Slot(actor, on_gpu=gpus > 0)
         self._slots.append(slot)
         return slot
 

@@ -13,8 +13,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from evaluator.groups import GroupRule, parse_groups
-from evaluator.measure.settings import MeasureSettings
-from evaluator.usages import USAGES
+from evaluator.measure import MeasureSettings
+from jobs.kinds import USAGES
 from shards.errors import UserError, unknown_name
 from shards.validation import explain
 
@@ -82,7 +82,7 @@ def _one_usage(name: str, options: Any) -> BaseModel:
         raise unknown_name("usage", name, USAGES)
     if isinstance(options, BaseModel):
         return options
-    kind = USAGES[name].options()
+    kind = USAGES[name].options
     try:
         return kind.model_validate(options or {})
     except ValidationError as error:

@@ -1,0 +1,61 @@
+"""The kinds of tasks, one module each: how a usage is planned, and what a worker does for one part.
+
+A new usage is one module here (``plan`` and ``run``) and a line in each table below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from evaluator.usages.options import LinearProbeOptions, SegmentOptions, ZeroShotOptions
+from jobs.kinds import embed, linear_probe, measure, segment, zero_shot
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from evaluator.models.card import Ability
+    from jobs.combination import Combination
+    from jobs.kinds.output import Bench, Output
+    from jobs.task import Item, Task
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A way of using a model, as a study names it.
+
+    Attributes
+    ----------
+    options
+        What the study may say about it.
+    ability
+        What a model must be able to do.
+    lacking
+        Why a model without that ability cannot be used, for people.
+    field
+        What the dataset's card must have (``"targets"`` or ``"structures"``).
+    plan
+        Plans the tasks for one dataset and model.
+    """
+
+    options: type[BaseModel]
+    ability: Ability
+    lacking: str
+    field: str
+    plan: Callable[[Combination, Any], Iterator[Task]]
+
+
+USAGES: Mapping[str, Usage] = {
+    "zero_shot": Usage(ZeroShotOptions, "text", "it has no text tower", "targets", zero_shot.plan),
+    "linear_probe": Usage(LinearProbeOptions, "encode", "it gives no image features", "targets", linear_probe.plan),
+    "segment": Usage(SegmentOptions, "segment", "it does not segment", "structures", segment.plan),
+}
+
+RUN: Mapping[str, Callable[[Item, Bench], Output]] = {
+    "embed": embed.run,
+    "zero_shot": zero_shot.run,
+    "linear_probe": linear_probe.run,
+    "segment": segment.run,
+    "measure": measure.run,
+}

@@ -1,0 +1,73 @@
+"""Measuring: one task per table of predictions or segmentations; gives the metrics and the gaps of its groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from jobs.combination import WHOLE
+from jobs.kinds.output import Bench, Output
+from jobs.task import Cost, Item, Task
+
+if TYPE_CHECKING:
+    from evaluator.groups import GroupRule
+    from evaluator.measure import MeasureSettings
+
+#: Raised when the numbers of a measurement change for the same rows.
+MEASURE_VERSION = 1
+
+
+def plan(tasks: Iterable[Task], groups: tuple[GroupRule, ...], settings: MeasureSettings) -> Iterator[Task]:
+    """Plan the measuring of every task whose rows are results."""
+    for task in tasks:
+        if task.table not in ("predictions", "segmentations"):
+            continue
+        yield Task(
+            kind="measure",
+            table="measures",
+            dataset=task.dataset,
+            model=task.model,
+            usage=task.usage,
+            identity={
+                "dataset": task.identity["dataset"],
+                "results": task.id,
+                "parts": list(task.parts),
+                "groups": [group.to_json() for group in groups],
+                "measure": settings.model_dump(mode="json"),
+                "version": MEASURE_VERSION,
+            },
+            requires=(task.id,),
+            parts=(WHOLE,),
+            inputs=replace(task.inputs, card=None, weights=None, groups=groups, measure=settings),
+            cost=Cost(gflop=120.0, bytes=50_000),
+        )
+
+
+def run(item: Item, bench: Bench) -> Output:
+    """Measure one table."""
+    from evaluator.measure import MeasureSettings, ResultKeys, measure_predictions, measure_segmentations
+
+    task, (results,) = item.task, item.sources
+    inputs = task.inputs
+    assert isinstance(inputs.measure, MeasureSettings)  # noqa: S101 - as planned
+    dataset = bench.workshop.dataset(task)
+    names = [attribute.name for attribute in dataset.card.attributes]
+    attributes = dataset.index.select(["sample_id", "subject_id", "split", *names]).to_pandas()
+    rows = bench.store.read(results)
+    keys = ResultKeys(
+        dataset=task.dataset,
+        model=task.model,
+        usage=task.usage,
+        mitigation="erm" if task.usage == "linear_probe" else None,
+        seed=inputs.seed,
+        split=inputs.measure.split,
+        target=inputs.target,
+        task=results.id,
+    )
+    if results.table == "predictions":
+        target = dataset.card.target(inputs.target or "")
+        measured = measure_predictions(rows, attributes, target, inputs.groups, inputs.measure, keys)
+    else:
+        measured = measure_segmentations(rows, attributes, inputs.groups, inputs.measure, keys)
+    return Output(tables={"metrics": measured.metrics, "gaps": measured.gaps})

@@ -1,0 +1,208 @@
+"""From a study to its tasks: what to do, what cannot be done and why, and what it will cost.
+
+Planning reads descriptions only (cards, ``dataset.json``, the index): it imports no torch and starts nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluator.models.registry import default_registry
+from evaluator.models.weights import LocatedWeights, locate
+from jobs.combination import Combination
+from jobs.kinds import USAGES, measure
+from jobs.study import DatasetEntry, ModelEntry, Study
+from jobs.task import Task
+from shards.card import Target
+from shards.dataset import Dataset, Shard, open_dataset
+from shards.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from evaluator.models.card import ModelCard
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What the command line adds to a study. Nothing here changes a result that is computed.
+
+    Attributes
+    ----------
+    limit
+        Use only whole shards of each split up to this many samples.
+    models, datasets
+        Globs; only matching entries of the study are planned.
+    offline
+        Never ask a hub for weights.
+    batch_size
+        Images decoded and moved to the device at once.
+    """
+
+    limit: int | None = None
+    models: str = "*"
+    datasets: str = "*"
+    offline: bool = True
+    batch_size: int = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tasks of a study.
+
+    Attributes
+    ----------
+    study
+        What was planned.
+    tasks
+        In an order in which every task comes after those it reads.
+    datasets
+        The opened datasets, by their name in the study.
+    cards
+        The models that take part, by name.
+    skipped
+        Combinations that make no sense, one line each.
+    blocked
+        Models whose weights are missing or wrong, one message each; the rest of the study runs.
+    """
+
+    study: Study
+    tasks: tuple[Task, ...]
+    datasets: Mapping[str, Dataset]
+    cards: Mapping[str, tuple[ModelCard, LocatedWeights]]
+    skipped: tuple[str, ...]
+    blocked: tuple[str, ...]
+
+
+def make_plan(study: Study, options: PlanOptions, *, hashes: Path | None = None) -> Plan:
+    """Plan a study whose datasets are converted.
+
+    Parameters
+    ----------
+    study
+        The study.
+    options
+        Limits and filters.
+    hashes
+        File that remembers the hashes of weight files, so that large ones are read once.
+
+    Raises
+    ------
+    UserError
+        For an unknown model, a dataset that is not converted, an attribute or target that a dataset lacks, or a study in
+        which no combination is possible.
+    """
+    datasets = {
+        name: open_dataset(entry.shards)
+        for name, entry in study.datasets.items()
+        if fnmatch.fnmatch(name, options.datasets)
+    }
+    cards, blocked = _models(study, options, hashes)
+    _check_attributes(study, datasets)
+    skipped: list[str] = []
+    tasks: dict[str, Task] = {}
+    for name, dataset in datasets.items():
+        for card, weights in cards.values():
+            combination = Combination(
+                name=name,
+                dataset=dataset,
+                shards=_limited(dataset, options.limit),
+                card=card,
+                weights=weights,
+                precision=study.precision,
+                targets=_targets(name, study.datasets[name], dataset),
+                batch_size=options.batch_size,
+            )
+            for task in _of_combination(study, combination, skipped):
+                tasks[task.id] = _joined(tasks.get(task.id), task)
+    for task in measure.plan(list(tasks.values()), study.groups(), study.measure):
+        tasks[task.id] = task
+    if not tasks and not blocked:
+        raise UserError("nothing to do: no model of the study can do any of its usages.\n" + "\n".join(skipped))
+    return Plan(study, tuple(tasks.values()), datasets, cards, tuple(dict.fromkeys(skipped)), tuple(blocked))
+
+
+def _of_combination(study: Study, combination: Combination, skipped: list[str]) -> Iterator[Task]:
+    for name, options in study.usages.items():
+        usage = USAGES[name]
+        if usage.ability not in combination.card.abilities:
+            skipped.append(f"{combination.card.name} cannot do {name}: {usage.lacking}.")
+        elif not getattr(combination.dataset.card, usage.field):
+            skipped.append(f"{combination.name} has no {usage.field}: {name} is left out.")
+        else:
+            yield from usage.plan(combination, options)
+
+
+def _joined(old: Task | None, new: Task) -> Task:
+    """Unite two plans of one task that cover different parts (embeddings for zero-shot and for a probe)."""
+    if old is None or set(new.parts) <= set(old.parts):
+        return old or new
+    if set(old.parts) <= set(new.parts):
+        return new
+    return replace(new, parts=tuple(dict.fromkeys([*old.parts, *new.parts])))
+
+
+def _models(
+    study: Study, options: PlanOptions, hashes: Path | None
+) -> tuple[dict[str, tuple[ModelCard, LocatedWeights]], list[str]]:
+    registry = default_registry()
+    found: dict[str, tuple[ModelCard, LocatedWeights]] = {}
+    blocked: list[str] = []
+    for entry in study.models:
+        card = _with_file(registry.card(entry.name), entry)
+        if not fnmatch.fnmatch(card.name, options.models):
+            continue
+        if card.name in found:
+            raise UserError(f"model {card.name!r} appears twice in the study. Name it once.")
+        try:
+            found[card.name] = (card, locate(card, study.weights, offline=options.offline, cache=hashes))
+        except UserError as error:
+            blocked.append(str(error))
+    return found, blocked
+
+
+def _with_file(card: ModelCard, entry: ModelEntry) -> ModelCard:
+    if entry.weights is None:
+        return card
+    return replace(card, weights=replace(card.weights, file=str(entry.weights.absolute()), shipped=False))
+
+
+def _limited(dataset: Dataset, limit: int | None) -> tuple[Shard, ...]:
+    """Take whole shards of each split until `limit` samples are reached."""
+    if limit is None:
+        return dataset.shards
+    kept: list[Shard] = []
+    for split in dict.fromkeys(shard.split for shard in dataset.shards):
+        samples = 0
+        for shard in (s for s in dataset.shards if s.split == split):
+            if samples >= limit:
+                break
+            kept.append(shard)
+            samples += shard.samples
+    return tuple(kept)
+
+
+def _targets(name: str, entry: DatasetEntry, dataset: Dataset) -> tuple[Target, ...]:
+    if entry.targets is None:
+        return dataset.card.targets
+    known = {target.name: target for target in dataset.card.targets}
+    for wanted in entry.targets:
+        if wanted not in known:
+            raise unknown_name(f"target of dataset {name!r}", wanted, known)
+    return tuple(known[wanted] for wanted in entry.targets)
+
+
+def _check_attributes(study: Study, datasets: Mapping[str, Dataset]) -> None:
+    """Refuse an attribute that no dataset has; one that some lack is reported as not recorded there."""
+    known = {attribute.name for dataset in datasets.values() for attribute in dataset.card.attributes}
+    for rule in study.groups():
+        for part in rule.parts:
+            if part not in known:
+                raise unknown_name("attribute", part, known)
+
+
+def find_tasks(plan: Plan, kinds: Sequence[str]) -> tuple[Task, ...]:
+    """Return the tasks of some kinds, in plan order."""
+    return tuple(task for task in plan.tasks if task.kind in kinds)
