@@ -1,0 +1,344 @@
+"""Linear probe: logistic regression on frozen features.
+
+Guarantees: fitted on the train split only, with C chosen by log-loss on the val split; the test split never
+enters :func:`fit` beyond being filtered out. Rows are sorted by sample id and computed in float64 on one
+thread, so neither shards nor row order change a bit. Failed samples take no part; they keep a row with nulls
+in the predictions.
+
+Seeds: the problem is convex, so a random start would change nothing. Seed 0 is the fit on all training
+subjects; every seed >= 1 refits (C included) on a bootstrap of the training *subjects*, drawn with
+replacement and used as sample weights. The spread over seeds is therefore training variance: what another
+training set of this size would have changed.
+
+Trade-off: val is not added to the training data after C is chosen, so that it stays honest for thresholds and
+calibration.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluator.usages.logistic import LogisticFit, fit_path, log_loss
+from evaluator.usages.options import LinearProbeOptions
+from evaluator.usages.predictions import PredictionRows, true_labels, usable_features
+from shards.card import Target
+from shards.errors import UserError
+from shards.files import canonical_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Draws after which a bootstrap that never holds every class is given up.
+_MAX_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A fitted probe: all that is needed to predict, and how it came to be.
+
+    Attributes
+    ----------
+    target, classes
+        What it predicts, in the target's order.
+    seen
+        Positions of the classes that the training subjects have; the K rows of `coef`.
+    coef, intercept
+        ``[K, D]`` and ``[K]`` float64 for standardised features.
+    mean, scale
+        ``[D]`` train statistics; `scale` is 1 where a feature is constant.
+    c, n_iter, converged
+        The chosen C, its solver iterations, and whether every fit of the path converged.
+    grid, val_log_loss
+        The path, and the validation log-loss of each C.
+    seed
+        0: all training subjects; otherwise the bootstrap's number.
+    notes
+        What a reader must know (C at the grid's edge, classes never seen, ...).
+    """
+
+    target: str
+    classes: tuple[str, ...]
+    seen: tuple[int, ...]
+    coef: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    c: float
+    n_iter: int
+    converged: bool
+    grid: tuple[float, ...]
+    val_log_loss: tuple[float, ...]
+    seed: int
+    notes: tuple[str, ...] = ()
+
+    def to_tensors(self) -> dict[str, NDArray[np.generic]]:
+        """Return everything as named arrays; what is no array is UTF-8 JSON in ``details_json`` (uint8)."""
+        rest = {name: value for name, value in vars(self).items() if name not in _ARRAYS}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return {**arrays, _DETAILS: np.frombuffer(canonical_json(rest).encode(), dtype=np.uint8)}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Usable, labelled rows of one split, sorted by sample id."""
+
+    features: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    subjects: NDArray[np.object_]
+
+
+def fit(
+    embeddings: pa.Table,
+    labels: Mapping[str, str | None],
+    target: Target,
+    options: LinearProbeOptions,
+    *,
+    seed: int = 0,
+) -> LinearProbe:
+    """Fit a probe on the train split and choose C on the val split.
+
+    Parameters
+    ----------
+    embeddings
+        Table of :func:`evaluator.tables.embeddings_schema`; rows in any order.
+    labels
+        True class name by sample id, None where unknown (such samples take no part).
+    target
+        What to predict.
+    options
+        Grid of C and class weights.
+    seed
+        0 for all training subjects, >= 1 for a bootstrap of them (see the module's text).
+
+    Returns
+    -------
+    LinearProbe
+        Of the C with the lowest validation log-loss; ties to the smallest C.
+
+    Raises
+    ------
+    UserError
+        If train or val have no usable labelled sample, train has a single class, all features are constant,
+        or a label or feature is invalid.
+    """
+    train, val = (_part(embeddings, labels, target, split) for split in ("train", "val"))
+    _check(train, val, target)
+    notes: list[str] = []
+    counts = _subject_counts(train, seed)
+    kept = counts > 0
+    weights = counts[kept] * _class_weights(train.classes[kept], counts[kept], options.class_weight)
+    features = train.features[kept]
+    mean, scale = _standardisation(features, counts[kept], target)
+    seen = np.unique(train.classes)
+    val_known = np.isin(val.classes, seen)
+    if not val_known.all():
+        notes.append(
+            f"{int((~val_known).sum())} val samples of classes absent from train took no part in choosing C"
+        )
+    if not val_known.any():
+        raise UserError(
+            f"no val sample of target {target.name!r} has a class that train has: C cannot be chosen."
+        )
+    val_features = (val.features[val_known] - mean) / scale
+    val_columns = np.searchsorted(seen, val.classes[val_known])
+    path = list(fit_path((features - mean) / scale, train.classes[kept], weights=weights, grid=options.grid))
+    losses = [log_loss(one.logits(val_features), val_columns) for one in path]
+    best = int(np.argmin(losses))
+    notes += _path_notes(path, best, target, seen)
+    return LinearProbe(
+        target=target.name,
+        classes=target.classes,
+        seen=tuple(int(k) for k in seen),
+        coef=path[best].coef,
+        intercept=path[best].intercept,
+        mean=mean,
+        scale=scale,
+        c=path[best].c,
+        n_iter=path[best].n_iter,
+        converged=all(one.converged for one in path),
+        grid=options.grid,
+        val_log_loss=tuple(losses),
+        seed=seed,
+        notes=tuple(notes),
+    )
+
+
+def predict_table(
+    probe: LinearProbe, embeddings: pa.Table, labels: Mapping[str, str | None], target: Target
+) -> pa.Table:
+    """Predict the val and test rows.
+
+    Parameters
+    ----------
+    probe
+        From :func:`fit`.
+    embeddings, labels, target
+        As for :func:`fit`.
+
+    Returns
+    -------
+    pyarrow.Table
+        Schema :data:`evaluator.tables.PREDICTIONS`, val and test rows in the table's order. A class that
+        training never saw has probability 0 and a null logit.
+
+    Raises
+    ------
+    UserError
+        If the features have another length than the probe's, or a label is invalid.
+    """
+    import pyarrow.compute as pc
+
+    rows = embeddings.filter(pc.is_in(embeddings["split"], value_set=_strings(["val", "test"])))
+    builder = PredictionRows(rows, true_labels(rows, labels, target), target)
+    features = builder.features("embedding")
+    if features.shape[1] != len(probe.mean):
+        raise UserError(
+            f"features must have length {len(probe.mean)} as in training, got {features.shape[1]}. The probe "
+            "belongs to another model; fit it again."
+        )
+    fitted = LogisticFit(probe.coef, probe.intercept, probe.c, probe.n_iter, probe.converged)
+    logits = np.zeros((len(features), len(target.classes)))
+    logits[:, list(probe.seen)] = fitted.logits((features - probe.mean) / probe.scale)
+    absent = sorted(set(range(len(target.classes))) - set(probe.seen))
+    return builder.table(logits, absent)
+
+
+def to_safetensors(probe: LinearProbe) -> bytes:
+    """Return the probe as a safetensors file; equal probes give equal bytes."""
+    from safetensors.numpy import save
+
+    return bytes(save(probe.to_tensors()))
+
+
+def from_safetensors(data: bytes) -> LinearProbe:
+    """Read what :func:`to_safetensors` wrote.
+
+    Raises
+    ------
+    UserError
+        If the bytes are not such a file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(data)
+        rest = json.loads(tensors[_DETAILS].tobytes())
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.items()}
+        return LinearProbe(**fields, **{name: tensors[name] for name in _ARRAYS})
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"not a linear probe in safetensors form: {error}. Fit the probe again.") from error
+
+
+_ARRAYS = ("coef", "intercept", "mean", "scale")
+_DETAILS = "details_json"
+
+
+def _strings(values: list[str]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(values, pa.string())
+
+
+def _part(embeddings: pa.Table, labels: Mapping[str, str | None], target: Target, split: str) -> _Part:
+    """Pick a split's usable, labelled rows, sorted by sample id."""
+    import pyarrow.compute as pc
+
+    rows = embeddings.filter(
+        pc.and_(pc.equal(embeddings["split"], split), pc.equal(embeddings["status"], "ok"))
+    ).sort_by("sample_id")
+    names = true_labels(rows, labels, target)
+    known = np.array([name is not None for name in names], dtype=bool)
+    order = {name: k for k, name in enumerate(target.classes)}
+    return _Part(
+        features=usable_features(rows, "embedding", known),
+        classes=np.array([order[name] for name in names if name is not None], dtype=np.int64),
+        subjects=np.array(rows["subject_id"].to_pylist(), dtype=object)[known],
+    )
+
+
+def _check(train: _Part, val: _Part, target: Target) -> None:
+    """Refuse what cannot be fitted, saying why."""
+    name = f"target {target.name!r}"
+    for split, part in (("train", train), ("val", val)):
+        if len(part.classes) == 0:
+            raise UserError(
+                f"linear_probe of {name} needs {split} samples with a label and usable features, found none. "
+                f"Check the split and the column {target.name!r} of the index, or leave the target out."
+            )
+    present = np.unique(train.classes)
+    if len(present) < 2:
+        raise UserError(
+            f"linear_probe of {name} needs at least two classes in train, found only "
+            f"{target.classes[present[0]]!r} ({len(train.classes)} samples). Split the dataset again or "
+            "leave the target out."
+        )
+
+
+def _subject_counts(train: _Part, seed: int) -> NDArray[np.float64]:
+    """Return how often each row counts: once, or as often as the bootstrap drew its subject.
+
+    The generator is counter-based and keyed by the seed alone; its raw stream is part of the result's
+    identity, so NumPy's changeable distributions are not used. Draws that lose a class are drawn again: such
+    a training set could not have been used at all.
+    """
+    size = len(train.classes)
+    if seed == 0:
+        return np.ones(size)
+    subjects, row_subject = np.unique(train.subjects, return_inverse=True)
+    stream = np.random.Philox(key=seed)
+    for _ in range(_MAX_DRAWS):
+        drawn = stream.random_raw(len(subjects)) % np.uint64(len(subjects))
+        counts = np.bincount(drawn.astype(np.int64), minlength=len(subjects))[row_subject]
+        if len(np.unique(train.classes[counts > 0])) == len(np.unique(train.classes)):
+            return counts.astype(np.float64)
+    raise UserError(
+        f"no bootstrap of {len(subjects)} training subjects holds every class in {_MAX_DRAWS} draws: some "
+        "class has too few subjects. Use linear_probe.seeds: 1."
+    )
+
+
+def _class_weights(classes: NDArray[np.int64], counts: NDArray[np.float64], rule: str) -> NDArray[np.float64]:
+    """Return a weight per row: 1, or N / (K n_c) with counted rows."""
+    if rule == "none":
+        return np.ones(len(classes))
+    present, column = np.unique(classes, return_inverse=True)
+    per_class = np.bincount(column, weights=counts)
+    return np.asarray((counts.sum() / (len(present) * per_class))[column])
+
+
+def _standardisation(
+    features: NDArray[np.float64], counts: NDArray[np.float64], target: Target
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and population standard deviation of the counted rows; 1 for a constant feature."""
+    mean = np.average(features, axis=0, weights=counts)
+    spread = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=counts))
+    constant = features.min(axis=0) == features.max(axis=0)
+    if constant.all():
+        raise UserError(
+            f"linear_probe of target {target.name!r}: all {features.shape[1]} features are constant over the "
+            f"{len(features)} train samples. The model gives the same vector for every image; check its "
+            "weights."
+        )
+    return mean, np.where(constant, 1.0, spread)
+
+
+def _path_notes(path: list[LogisticFit], best: int, target: Target, seen: NDArray[np.int64]) -> list[str]:
+    """Say what is unusual about a path."""
+    notes = []
+    unseen = [name for k, name in enumerate(target.classes) if k not in seen]
+    if unseen:
+        notes.append(f"classes absent from train get probability 0: {', '.join(unseen)}")
+    if len(path) > 1 and best in (0, len(path) - 1):
+        end = "lower" if best == 0 else "upper"
+        notes.append(f"the chosen C {path[best].c:g} lies at the {end} edge of the grid")
+    late = [f"{one.c:g}" for one in path if not one.converged]
+    if late:
+        notes.append(f"the solver did not converge for C = {', '.join(late)}")
+    return notes
