@@ -116,6 +116,17 @@ GAPS = pa.schema(
     ]
 )
 
+#: Failed rows per group of one task; `share` is of all rows of the group.
+FAILURES = pa.schema(
+    [
+        pa.field("attribute", pa.string(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("share", pa.float64(), nullable=False),
+    ]
+)
+
 #: What `status` may say without the sample counting as failed: there was nothing to predict, by design of the data.
 NOT_FAILURES = ("ok", "no_target", "no_label", "unsupported_prompt", "true_negative", "false_positive_structure")
 

@@ -22,6 +22,7 @@ from shards.dataset import Dataset, Shard, open_dataset
 from shards.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
+    from evaluator.groups import GroupRule
     from evaluator.models.card import ModelCard
 
 
@@ -100,8 +101,8 @@ def make_plan(study: Study, options: PlanOptions, *, hashes: Path | None = None)
         if fnmatch.fnmatch(name, options.datasets)
     }
     cards, blocked = _models(study, options, hashes)
-    _check_attributes(study, datasets)
     skipped: list[str] = []
+    groups = {name: _groups(study, name, datasets, skipped) for name in datasets}
     tasks: dict[str, Task] = {}
     for name, dataset in datasets.items():
         for card, weights in cards.values():
@@ -117,7 +118,7 @@ def make_plan(study: Study, options: PlanOptions, *, hashes: Path | None = None)
             )
             for task in _of_combination(study, combination, skipped):
                 tasks[task.id] = _joined(tasks.get(task.id), task)
-    for task in measure.plan(list(tasks.values()), study.groups(), study.measure):
+    for task in measure.plan(list(tasks.values()), groups, study.measure):
         tasks[task.id] = task
     if not tasks and not blocked:
         raise UserError("nothing to do: no model of the study can do any of its usages.\n" + "\n".join(skipped))
@@ -157,7 +158,7 @@ def _models(
         if card.name in found:
             raise UserError(f"model {card.name!r} appears twice in the study. Name it once.")
         try:
-            found[card.name] = (card, locate(card, study.weights, offline=options.offline, cache=hashes))
+            found[card.name] = (card, locate(card, study.weights, offline=options.offline, hashes=hashes))
         except UserError as error:
             blocked.append(str(error))
     return found, blocked
@@ -194,13 +195,22 @@ def _targets(name: str, entry: DatasetEntry, dataset: Dataset) -> tuple[Target, 
     return tuple(known[wanted] for wanted in entry.targets)
 
 
-def _check_attributes(study: Study, datasets: Mapping[str, Dataset]) -> None:
-    """Refuse an attribute that no dataset has; one that some lack is reported as not recorded there."""
+def _groups(
+    study: Study, name: str, datasets: Mapping[str, Dataset], skipped: list[str]
+) -> tuple[GroupRule, ...]:
+    """Return the rules whose attributes the dataset records; an attribute that no dataset has is an error."""
     known = {attribute.name for dataset in datasets.values() for attribute in dataset.card.attributes}
+    own = {attribute.name for attribute in datasets[name].card.attributes}
+    kept = []
     for rule in study.groups():
-        for part in rule.parts:
-            if part not in known:
-                raise unknown_name("attribute", part, known)
+        for attribute in rule.attributes:
+            if attribute not in known:
+                raise unknown_name("attribute", attribute, known)
+        if own.issuperset(rule.attributes):
+            kept.append(rule)
+        else:
+            skipped.append(f"{name} does not record {' and '.join(sorted(set(rule.attributes) - own))}: no groups by {rule.name}.")
+    return tuple(kept)
 
 
 def find_tasks(plan: Plan, kinds: Sequence[str]) -> tuple[Task, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 MEASURE_VERSION = 1
 
 
-def plan(tasks: Iterable[Task], groups: tuple[GroupRule, ...], settings: MeasureSettings) -> Iterator[Task]:
-    """Plan the measuring of every task whose rows are results."""
+def plan(
+    tasks: Iterable[Task], groups_of: Mapping[str, tuple[GroupRule, ...]], settings: MeasureSettings
+) -> Iterator[Task]:
+    """Plan the measuring of every task whose rows are results; `groups_of` has the rules for each dataset."""
     for task in tasks:
         if task.table not in ("predictions", "segmentations"):
             continue
+        groups = groups_of[task.dataset]
         yield Task(
             kind="measure",
             table="measures",
@@ -46,6 +49,7 @@ def plan(tasks: Iterable[Task], groups: tuple[GroupRule, ...], settings: Measure
 
 def run(item: Item, bench: Bench) -> Output:
     """Measure one table."""
+    from evaluator.failures import count_failures
     from evaluator.measure import MeasureSettings, ResultKeys, measure_predictions, measure_segmentations
 
     task, (results,) = item.task, item.sources
@@ -70,4 +74,5 @@ def run(item: Item, bench: Bench) -> Output:
         measured = measure_predictions(rows, attributes, target, inputs.groups, inputs.measure, keys)
     else:
         measured = measure_segmentations(rows, attributes, inputs.groups, inputs.measure, keys)
-    return Output(tables={"metrics": measured.metrics, "gaps": measured.gaps})
+    failures = count_failures(rows, attributes, inputs.groups)
+    return Output(tables={"metrics": measured.metrics, "gaps": measured.gaps, "failures": failures})
