@@ -61,12 +61,15 @@ class Pixels:
     encoded
         The publisher's own JPEG bytes when they hold exactly `image`; stored as they are if no resizing is needed, so that
         nothing is lost and nothing grows.
+    mask_resized
+        Whether the publisher's mask had another size and was brought to the image's.
     """
 
     image: NDArray[np.uint8] | NDArray[np.uint16]
     mask: NDArray[np.uint8] | None = None
     spacing_mm: tuple[float, float] | None = None
     encoded: bytes | None = None
+    mask_resized: bool = False
 
 
 class Adapter(BaseModel, ABC):

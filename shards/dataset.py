@@ -1,0 +1,299 @@
+"""Opens a converted dataset and reads its samples.
+
+Guarantees: a shard gives exactly one :class:`~shards.sample.Sample` per indexed sample, in index order, whatever state its
+bytes are in: a sample whose bytes are not those of the index comes with a status and no image, never as an exception and
+never not at all. Members are found by offset, checked by sha256 and are PNG or JPEG; tars are never unpacked and nothing is
+unpickled. Opening reads one JSON file; pyarrow is imported when the index is needed, pandas never.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from shards.card import DatasetCard
+from shards.errors import UserError, unknown_name
+from shards.files import sha256_file
+from shards.sample import Sample
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+DATASET_FILE = "dataset.json"
+INDEX_FILE = "index.parquet"
+REJECTED_FILE = "rejected.parquet"
+SHARDS_FOLDER = "shards"
+FORMAT = 1
+_ALLOWED = frozenset({"image.png", "image.jpg", "mask.png"})
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar of a dataset, as ``dataset.json`` describes it.
+
+    Attributes
+    ----------
+    name
+        File name inside ``shards/``.
+    samples, bytes, sha256
+        What the file must hold.
+    """
+
+    name: str
+    split: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many samples a dataset has.
+
+    Attributes
+    ----------
+    samples, subjects
+        By split.
+    classes
+        Samples by target, split and class; the class ``""`` stands for unknown.
+    masks, masks_resized
+        Samples with a mask, and those whose mask had another size than the image at the publisher's.
+    rejected
+        Samples left out, by reason.
+    """
+
+    samples: Mapping[str, int]
+    subjects: Mapping[str, int]
+    classes: Mapping[str, Mapping[str, Mapping[str, int]]]
+    masks: int
+    masks_resized: int
+    rejected: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A converted dataset; made by :func:`open_dataset`.
+
+    Attributes
+    ----------
+    path
+        Its folder.
+    card
+        What its samples are.
+    fingerprint
+        Hash over the index: changes when any sample, label, split or pixel does.
+    index_sha256
+        Hash of the file ``index.parquet``.
+    shards
+        In index order.
+    counts
+        Numbers of samples.
+    notes
+        What the conversion noticed, e.g. an attribute that is unknown for all.
+    """
+
+    path: Path
+    card: DatasetCard
+    fingerprint: str
+    index_sha256: str
+    shards: tuple[Shard, ...]
+    counts: Counts
+    notes: tuple[str, ...]
+
+    @cached_property
+    def index(self) -> pa.Table:
+        """The table ``index.parquet``, one row per sample, ordered by split, shard and place.
+
+        Raises
+        ------
+        UserError
+            If the file is missing or not the one that was written with the dataset.
+        """
+        return _read_parquet(self.path / INDEX_FILE, self.index_sha256)
+
+    @cached_property
+    def rejected(self) -> pa.Table:
+        """The table ``rejected.parquet``: samples left out, with the reason."""
+        return _read_parquet(self.path / REJECTED_FILE, None)
+
+    def shard(self, name: str) -> Shard:
+        """Return the shard of that name (UserError when there is none)."""
+        for shard in self.shards:
+            if shard.name == name:
+                return shard
+        raise unknown_name(
+            f"shard of dataset {self.card.name!r}", name, [shard.name for shard in self.shards]
+        )
+
+    def rows(self, shard_name: str) -> pa.Table:
+        """Return the index rows of one shard, in their order in the tar."""
+        import pyarrow.compute as pc
+
+        self.shard(shard_name)
+        return self.index.filter(pc.equal(self.index["shard"], shard_name))
+
+    def read(self, shard_name: str, *, masks: bool) -> Iterator[Sample]:
+        """Read a shard's samples.
+
+        Parameters
+        ----------
+        shard_name
+            One of the names in :attr:`shards`.
+        masks
+            Whether to read label maps as well.
+
+        Yields
+        ------
+        Sample
+            One per index row of the shard, in index order. Status ``missing`` if the shard cannot be opened,
+            ``decode_error`` if the sample's bytes are cut off, altered or no image.
+
+        Raises
+        ------
+        UserError
+            If there is no such shard, or no index.
+        """
+        rows = self.rows(shard_name).select(_READ_COLUMNS).to_pylist()
+        path = self.path / SHARDS_FOLDER / shard_name
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            text = f"shard {shard_name} cannot be opened: {error.strerror}"
+            return iter([_failed(row, "missing", text) for row in rows])
+        return self._read_rows(file, rows, masks=masks)
+
+    def _read_rows(self, file: BinaryIO, rows: list[dict[str, Any]], *, masks: bool) -> Iterator[Sample]:
+        with file:
+            for row in rows:
+                yield self._read_row(file, row, masks=masks)
+
+    def _read_row(self, file: BinaryIO, row: Mapping[str, Any], *, masks: bool) -> Sample:
+        from shards.adapter import UnreadableSample
+        from shards.images import decode, read_mask, to_rgb
+
+        try:
+            image = to_rgb(decode(_member(file, row, "image")), self.card.window)
+            mask: NDArray[np.uint8] | None = None
+            if masks and row["mask_name"] is not None:
+                mask = read_mask(_member(file, row, "mask"))
+                if mask.shape != image.shape[:2]:
+                    raise UnreadableSample(
+                        "decode_error", f"mask {mask.shape} and image {image.shape[:2]} differ"
+                    )
+        except UnreadableSample as error:
+            return _failed(row, "decode_error", error.detail)
+        except OSError as error:
+            return _failed(row, "decode_error", f"shard {row['shard']} cannot be read: {error.strerror}")
+        spacing = row["spacing_mm"]
+        return Sample(
+            row["sample_id"],
+            row["subject_id"],
+            row["split"],
+            image,
+            mask,
+            (spacing[0], spacing[1]) if spacing is not None else None,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the loaded tables out when sent to another process; it reads them from disk."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("index", "rejected")}
+
+
+_READ_COLUMNS = ["sample_id", "subject_id", "split", "shard", "spacing_mm"] + [
+    f"{part}_{what}" for part in ("image", "mask") for what in ("name", "offset", "size", "sha256")
+]
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Open a converted dataset.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+
+    Raises
+    ------
+    UserError
+        If the folder holds no dataset, an unfinished conversion, or a dataset of another format.
+    """
+    path = Path(path).absolute()
+    file = path / DATASET_FILE
+    if not file.is_file():
+        if (path / ".parts").is_dir():
+            raise UserError(
+                f"the conversion in {path} is not finished; repeat 'fairray shard' to continue it."
+            )
+        found = "there is no such folder" if not path.is_dir() else f"it has no {DATASET_FILE}"
+        raise UserError(f"{path} is not a converted dataset: {found}. Make one with 'fairray shard'.")
+    try:
+        value = json.loads(file.read_text())
+        version = value["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged ({error}); convert the dataset again.") from error
+    if version != FORMAT:
+        raise UserError(
+            f"{path} has format {version}, this version of FairRay reads format {FORMAT}; convert the dataset again, or use "
+            f"the version that wrote it ({value.get('software', {}).get('fairray', 'unknown')})."
+        )
+    try:
+        return Dataset(
+            path,
+            DatasetCard.from_json(value["card"]),
+            value["fingerprint"],
+            value["index_sha256"],
+            tuple(Shard(**shard) for shard in value["shards"]),
+            Counts(**value["counts"]),
+            tuple(value["notes"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{file} is damaged (lacks or misnames {error}); convert the dataset again."
+        ) from error
+
+
+def _member(file: BinaryIO, row: Mapping[str, Any], part: str) -> bytes:
+    """Read one member by its place in the index and check that it is the one that was written."""
+    from shards.adapter import UnreadableSample
+
+    name, offset, size = row[f"{part}_name"], row[f"{part}_offset"], row[f"{part}_size"]
+    if name not in _ALLOWED:
+        raise UnreadableSample("decode_error", f"member {name!r} is not of a kind that is read")
+    file.seek(offset)
+    data = file.read(size)
+    if len(data) < size:
+        raise UnreadableSample(
+            "decode_error", f"shard {row['shard']} is cut off before the end of this sample"
+        )
+    if sha256(data).hexdigest() != row[f"{part}_sha256"]:
+        raise UnreadableSample(
+            "decode_error", f"the {part} in shard {row['shard']} is not the one that was written"
+        )
+    return data
+
+
+def _failed(row: Mapping[str, Any], status: str, reason: str) -> Sample:
+    return Sample(row["sample_id"], row["subject_id"], row["split"], None, status=status, reason=reason)
+
+
+def _read_parquet(path: Path, expected: str | None) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise UserError(f"{path} is missing; convert the dataset again.")
+    if expected is not None and sha256_file(path) != expected:
+        raise UserError(
+            f"{path} is not the file that was written with its {DATASET_FILE}; convert the dataset again."
+        )
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}); convert the dataset again.") from error

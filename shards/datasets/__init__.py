@@ -1,0 +1,63 @@
+"""The datasets that can be converted: one module per publisher's layout, imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, cast
+
+from shards.adapter import Adapter
+from shards.errors import unknown_name
+
+_ADAPTERS: Mapping[str, tuple[str, str]] = {
+    "ham10000": ("shards.datasets.ham10000", "Ham10000"),
+    "phantom-cxr": ("shards.datasets.phantom_cxr", "PhantomCxr"),
+    "phantom-fundus": ("shards.datasets.phantom_fundus", "PhantomFundus"),
+    "table": ("shards.datasets.table", "Table"),
+}
+
+
+def adapter_names() -> tuple[str, ...]:
+    """Return the names of all datasets that can be converted, sorted."""
+    return tuple(sorted(_ADAPTERS))
+
+
+def adapter_class(name: str) -> type[Adapter]:
+    """Return the adapter of a dataset; underscores and capitals are accepted.
+
+    Raises
+    ------
+    UserError
+        If there is none of that name.
+    """
+    known = name.lower().replace("_", "-")
+    if known not in _ADAPTERS:
+        raise unknown_name("dataset", name, _ADAPTERS, hint="For your own data use 'table'.")
+    module, attribute = _ADAPTERS[known]
+    return cast("type[Adapter]", getattr(importlib.import_module(module), attribute))
+
+
+def make_adapter(name: str, options: Mapping[str, Any]) -> Adapter:
+    """Make the adapter of a dataset from what a user wrote.
+
+    Parameters
+    ----------
+    name
+        See :func:`adapter_names`.
+    options
+        The adapter's fields; hyphens in their names are accepted.
+
+    Raises
+    ------
+    UserError
+        For an unknown name, and for options that are unknown (naming the nearest valid one), missing or of a wrong value.
+    """
+    from pydantic import ValidationError
+
+    from shards.validation import explain
+
+    kind = adapter_class(name)
+    try:
+        return kind(**{key.replace("-", "_"): value for key, value in options.items()})
+    except ValidationError as error:
+        raise explain(error, kind, f"dataset {kind.name!r}") from None
