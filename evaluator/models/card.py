@@ -18,7 +18,7 @@ class Preprocessing:
     size
         Side of the square the model sees, in pixels.
     resize
-        ``"shortest-crop"``: shorter side to ``round(size / crop_fraction)``, then centre crop;
+        ``"shortest-crop"``: shorter side to ``floor(size / crop_fraction)``, then centre crop;
         ``"squash"``: both sides to `size`, aspect ratio lost;
         ``"longest-pad"``: longer side to `size`, zero padding (after normalisation) at bottom and right.
     interpolation
@@ -50,7 +50,8 @@ class Weights:
     revision
         Pinned revision of the repository.
     sha256
-        Hash the file must have; None when the publisher gives none (the hash found is then recorded in every task).
+        Hash the file must have; None when the publisher gives none (the hash found is then recorded in every
+        task).
     page
         Where a person gets it.
     gated
@@ -126,5 +127,13 @@ class ModelCard:
     def identity(self) -> dict[str, Any]:
         """Return what of the card can change a result (goes into a task's hash, beside the weights' hash)."""
         card = asdict(self)
-        kept = ("family", "architecture", "preprocessing", "feature", "mask_threshold", "context_length", "options")
+        kept = (
+            "family",
+            "architecture",
+            "preprocessing",
+            "feature",
+            "mask_threshold",
+            "context_length",
+            "options",
+        )
         return {key: card[key] for key in kept}

@@ -1,7 +1,7 @@
 """The three small interfaces through which usages see a model. Plain torch, inference only.
 
-Every method is pure: the same input on the same kind of device gives the same bits, whatever was asked before. Batches are
-never squeezed. Pixels arrive as uint8 on the model's device; normalisation happens there.
+Every method is pure: the same input on the same kind of device gives the same bits, whatever was asked
+before. Batches are never squeezed. Pixels arrive as uint8 on the model's device; normalisation happens there.
 """
 
 from __future__ import annotations
@@ -49,13 +49,18 @@ class Similarity:
     bias: float = 0.0
 
 
+#: (height, width) of each image of a batch inside its padded square, or None when no image is padded. Padding
+#: must be zero after normalisation, so a model that pads has to know where the image ends.
+Frames = Sequence[tuple[int, int]] | None
+
+
 class ImageEncoder(ABC):
     """A model that turns images into vectors."""
 
     card: ModelCard
 
     @abstractmethod
-    def encode(self, images: Tensor) -> ImageFeatures:
+    def encode(self, images: Tensor, frames: Frames = None) -> ImageFeatures:
         """Encode ``[B, 3, S, S]`` uint8 images that the card's preprocessing made."""
 
 
@@ -108,8 +113,8 @@ class PromptableSegmenter(ABC):
     card: ModelCard
 
     @abstractmethod
-    def embed(self, images: Tensor) -> Tensor:
-        """Embed ``[B, 3, S, S]`` uint8 images (resized and padded by the card's preprocessing); first axis is B."""
+    def embed(self, images: Tensor, frames: Frames = None) -> Tensor:
+        """Embed ``[B, 3, S, S]`` uint8 images, resized and padded as the card says; first axis is B."""
 
     @abstractmethod
     def decode(

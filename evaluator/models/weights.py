@@ -1,0 +1,286 @@
+"""Find the file of a model's weights, check that it is the right one, read its tensors, run none of its code.
+
+Guarantees: a file whose card pins a hash is used only if it has that hash; nothing is downloaded when
+`offline`; no pickle other than plain tensors is ever read. Where a publisher gives no hash the one found is
+returned, so that it enters the identity of every result.
+
+Where a file is looked for, in this order: the package itself (shipped models), an absolute path, then in each
+folder ``<folder>/<model>/<file>`` and - for files that do not come from a hub, whose names are unique -
+``<folder>/<file>``, then the Hugging Face cache, then the hub. Hub files are all called ``model.safetensors``
+or the like, and one model's must never be taken for another's.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluator.models.card import ModelCard
+from shards.errors import UserError
+from shards.files import sha256_file, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: The same weights under the name they have in repositories that were made before safetensors.
+_OLDER_NAMES = {
+    "open_clip_model.safetensors": "open_clip_pytorch_model.bin",
+    "model.safetensors": "pytorch_model.bin",
+}
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+_TORCH_SUFFIXES = (".pt", ".pth", ".bin")
+
+
+class MissingWeights(UserError):
+    """The weights of a model are not on this machine; other models can go on."""
+
+
+@dataclass(frozen=True)
+class LocatedWeights:
+    """Weights that were found and checked.
+
+    Attributes
+    ----------
+    path
+        The file; None for weights that are drawn at random.
+    sha256
+        Identity of the weights: the file's hash, or ``"random:<seed>"``.
+    """
+
+    path: Path | None
+    sha256: str
+
+
+def locate(
+    card: ModelCard, folders: Sequence[Path] = (), *, offline: bool = True, hashes: Path | None = None
+) -> LocatedWeights:
+    """Find and check a model's weights.
+
+    Parameters
+    ----------
+    card
+        The model.
+    folders
+        Where the user keeps weights.
+    offline
+        False allows a download from the Hugging Face hub.
+    hashes
+        JSON file that remembers hashes of files that have not changed (size, modification time, inode); made
+        if absent. None: every call reads the whole file.
+
+    Raises
+    ------
+    MissingWeights
+        If they are nowhere: names what is expected, where it was looked for and where to get it.
+    UserError
+        If a file is there but has another hash than the card says.
+    """
+    seed = card.options.get("random_seed")
+    if seed is not None:
+        return LocatedWeights(None, f"random:{seed}")
+    looked = list(_local_places(card, folders))
+    path = next((place for place in looked if place.is_file()), None) or _from_hub(card, offline=offline)
+    if path is None:
+        raise MissingWeights(_missing(card, looked, offline=offline))
+    found = _sha256(path, hashes)
+    expected = card.weights.sha256
+    if expected is not None and found != expected:
+        raise UserError(
+            f"weights of model {card.name!r}: {path} has sha256 {found}, expected {expected}. "
+            f"The file is damaged or another release; get it again{_from_page(card)}."
+        )
+    return LocatedWeights(path, found)
+
+
+def _local_places(card: ModelCard, folders: Sequence[Path]) -> Iterator[Path]:
+    name = card.weights.file
+    if name is None:
+        return
+    if card.weights.shipped:
+        yield Path(str(files("evaluator.models"))) / "tiny" / name
+        return
+    if Path(name).is_absolute():
+        yield Path(name)
+        return
+    for folder in folders:
+        for file in _names(card):
+            yield Path(folder) / card.name / file
+            if card.weights.hub is None:
+                yield Path(folder) / file
+
+
+def _names(card: ModelCard) -> list[str]:
+    name = card.weights.file
+    if name is None:
+        return []
+    older = _OLDER_NAMES.get(name) if card.weights.hub else None
+    return [name, older] if older else [name]
+
+
+def _from_hub(card: ModelCard, *, offline: bool) -> Path | None:
+    """Return the file from the local hub cache or, if allowed, from the hub; None when it cannot be had.
+
+    Raises
+    ------
+    MissingWeights
+        If the hub was asked and refused or could not be reached.
+    """
+    weights = card.weights
+    if weights.hub is None:
+        return None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    failures = []
+    for local_only in [True] if offline else [True, False]:
+        for name in _names(card):
+            try:
+                path = hf_hub_download(
+                    weights.hub, name, revision=weights.revision, local_files_only=local_only
+                )
+            except (EntryNotFoundError, OSError) as error:
+                failures.append((local_only, error))
+            else:
+                return Path(path)
+    asked = [error for local_only, error in failures if not local_only]
+    if asked:
+        cause = str(asked[0]).strip().splitlines()[0]
+        raise MissingWeights(f"{_missing(card, [], offline=offline)} The hub answered: {cause}") from asked[0]
+    return None
+
+
+def _missing(card: ModelCard, looked: Sequence[Path], *, offline: bool) -> str:
+    weights = card.weights
+    places = [str(place) for place in looked]
+    if weights.hub is not None:
+        places.append(f"the Hugging Face cache ({weights.hub})")
+    gated = " (gated: its agreement must be accepted first)" if weights.gated else ""
+    wanted = f"{weights.file!r}" if weights.file else "(no file named)"
+    advice = (
+        f"Get it{_from_page(card)}, licence: {card.licence}{gated}, and put it into a folder of weights, "
+        "or name its absolute path."
+    )
+    if weights.hub is not None and offline:
+        advice += f" With a network, 'fairray models fetch {card.name}' does this."
+    searched = ", ".join(places) or "no folder given"
+    return f"weights {wanted} of model {card.name!r} not found; looked in: {searched}. {advice}"
+
+
+def _from_page(card: ModelCard) -> str:
+    page = card.weights.page or (f"https://huggingface.co/{card.weights.hub}" if card.weights.hub else None)
+    return f" from {page}" if page else ""
+
+
+def _sha256(path: Path, remembered: Path | None) -> str:
+    """Return a file's hash, from memory if size, modification time and inode are those of the last time."""
+    if remembered is None:
+        return sha256_file(path)
+    real = path.resolve()
+    stat = real.stat()
+    now = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    known = _read_hashes(remembered)
+    entry = known.get(str(real))
+    if isinstance(entry, dict) and entry.get("stat") == now:
+        return str(entry["sha256"])
+    found = sha256_file(real)
+    write_json(remembered, {**known, str(real): {"stat": now, "sha256": found}})
+    return found
+
+
+def _read_hashes(path: Path) -> dict[str, Any]:
+    """Read the memory of hashes; a damaged one is only a memory and is made anew."""
+    try:
+        value = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a weights file, on the CPU.
+
+    Parameters
+    ----------
+    path
+        ``.safetensors``, or ``.pt``, ``.pth``, ``.bin`` as torch saves them (tensors only).
+
+    Returns
+    -------
+    dict of str to Tensor
+        Unwrapped from ``state_dict``, ``model`` or ``model_state_dict`` and from a common ``module.`` prefix.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged, of another kind, a TorchScript archive, or holds pickled objects other than
+        tensors.
+    """
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
+    if path.suffix not in _TORCH_SUFFIXES:
+        kinds = ", ".join([".safetensors", *_TORCH_SUFFIXES])
+        raise UserError(
+            f"weights file {path} must end in one of {kinds}, got {path.suffix!r}. Convert it to safetensors."
+        )
+    return _tensors(_load_torch(path), path)
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path, device="cpu"))
+    except SafetensorError as error:
+        raise UserError(
+            f"weights file {path} is damaged or no safetensors file: {error}. Get it again."
+        ) from error
+
+
+def _load_torch(path: Path) -> Any:
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"weights file {path} holds pickled objects other than tensors, which could run code: refused. "
+            "Save its tensors as safetensors in a sandbox and use that file."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        if "TorchScript" in str(error):
+            raise UserError(
+                f"weights file {path} is a TorchScript archive (as OpenAI's original CLIP files are), "
+                "which holds code: refused. Use the same weights as safetensors, "
+                "for CLIP 'open_clip_model.safetensors' of the model's hub page."
+            ) from error
+        cause = str(error).strip().splitlines()[:1]
+        raise UserError(
+            f"weights file {path} is damaged or no torch file: {''.join(cause)}. Get it again."
+        ) from error
+
+
+def _tensors(value: Any, path: Path) -> dict[str, Tensor]:
+    import torch
+
+    while isinstance(value, Mapping):
+        wrapper = next((key for key in _WRAPPERS if isinstance(value.get(key), Mapping)), None)
+        if wrapper is None:
+            break
+        value = value[wrapper]
+    if not isinstance(value, Mapping):
+        raise UserError(f"weights file {path} must hold named tensors, got {type(value).__name__}.")
+    others = [str(key) for key, item in value.items() if not isinstance(item, torch.Tensor)]
+    if others or not value:
+        found = f"entries that are none: {', '.join(others[:5])}" if others else "nothing"
+        raise UserError(
+            f"weights file {path} must hold named tensors only, found {found}. Save the state dict alone."
+        )
+    if all(str(key).startswith("module.") for key in value):
+        return {str(key).removeprefix("module."): item for key, item in value.items()}
+    return {str(key): item for key, item in value.items()}
