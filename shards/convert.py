@@ -3,16 +3,19 @@
 Guarantees
     * The same input gives the same bytes, for any number of workers and any interruptions.
     * Every manifest row ends in ``index.parquet`` or in ``rejected.parquet``.
-    * ``dataset.json`` is written last: a folder that has it is whole. Until then everything new lies in ``.parts``; a folder
+    * ``dataset.json`` is written last: a folder that has it is whole. Until then everything new lies in
+      ``.parts``; a folder
       that held a finished dataset keeps it readable until all new shards are done.
     * Repeating a finished conversion changes nothing and takes as long as listing the raw files.
 
-Re-conversion. A folder with a finished dataset takes the same dataset again (same name, same conversion options) as long as
-every sample it holds is still listed: samples may be added, their files and labels may change. Subjects keep their splits.
-All else (another dataset, other options, fewer samples) is refused, because it would destroy what is there.
+Re-conversion. A folder with a finished dataset takes the same dataset again (same name, same conversion
+options) as long as every sample it holds is still listed: samples may be added, their files and labels may
+change. Subjects keep their splits. All else (another dataset, other options, fewer samples) is refused,
+because it would destroy what is there.
 
-Trade-offs: shards are assigned from the manifest alone, so unreadable samples leave shards a little uneven; raw files count
-as unchanged when their size and time of change are; each shard costs one sidecar file until the end.
+Trade-offs: shards are assigned from the manifest alone, so unreadable samples leave shards a little uneven;
+raw files count as unchanged when their size and time of change are; each shard costs one sidecar file until
+the end.
 """
 
 from __future__ import annotations
@@ -56,7 +59,6 @@ from shards.manifest import (
     check_manifest,
     file_stamps,
     rarest_class_strata,
-    reject,
 )
 from shards.splits import SPLITS, Subject, assign_splits
 from shards.writer import ShardJob, ShardResult, adapter_json, load_result, write_shard
@@ -167,8 +169,8 @@ def convert(
     Raises
     ------
     UserError
-        If the raw data or the folder is not fit, more than `max_rejected` of the samples are rejected, the disk is full, or a
-        worker dies. Repeating the call continues.
+        If the raw data or the folder is not fit, more than `max_rejected` of the samples are rejected, the
+        disk is full, or a worker dies. Repeating the call continues.
     """
     out = out.absolute()
     _make_folder(out)
@@ -205,7 +207,8 @@ def _convert(
         raise _unwritable(out, error) from error
 
 
-# ---------------------------------------------------------------------------------------------- what is there already
+# ---------------------------------------------------------------------------------------------- what is there
+# already
 
 
 @dataclass(frozen=True)
@@ -310,7 +313,8 @@ def _identity(adapter: Adapter, card: DatasetCard, checked: CheckedManifest, opt
     )
 
 
-# ----------------------------------------------------------------------------------------------------------- the work
+# -----------------------------------------------------------------------------------------------------------
+# the work
 
 
 def _splits(
@@ -439,7 +443,9 @@ def _pooled(pool: ProcessPoolExecutor, jobs: list[ShardJob], folder: Path, ahead
 
 
 def _end_with_parent() -> None:
-    """Let a worker end when the process that started it is killed; otherwise it would wait for work for ever."""
+    """Let a worker end when the process that started it is killed; otherwise it would wait for work for
+    ever.
+    """
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -450,7 +456,8 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-# ----------------------------------------------------------------------------------------------------------- the end
+# -----------------------------------------------------------------------------------------------------------
+# the end
 
 
 def _check_budget(

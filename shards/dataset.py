@@ -1,9 +1,10 @@
 """Opens a converted dataset and reads its samples.
 
-Guarantees: a shard gives exactly one :class:`~shards.sample.Sample` per indexed sample, in index order, whatever state its
-bytes are in: a sample whose bytes are not those of the index comes with a status and no image, never as an exception and
-never not at all. Members are found by offset, checked by sha256 and are PNG or JPEG; tars are never unpacked and nothing is
-unpickled. Opening reads one JSON file; pyarrow is imported when the index is needed, pandas never.
+Guarantees: a shard gives exactly one :class:`~shards.sample.Sample` per indexed sample, in index order,
+whatever state its bytes are in: a sample whose bytes are not those of the index comes with a status and no
+image, never as an exception and never not at all. Members are found by offset, checked by sha256 and are PNG
+or JPEG; tars are never unpacked and nothing is unpickled. Opening reads one JSON file; pyarrow is imported
+when the index is needed, pandas never.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """The one decoder of the project: bytes to pixels, and back to PNG.
 
-Guarantees: the array holds what the file says, in RGB order and the right way up (EXIF orientation is applied); 16-bit grey
-stays uint16; nothing is truncated to 8 bits, filled up or guessed. Every file that cannot be read so is an
-:class:`~shards.adapter.UnreadableSample` with a reason: ``empty_file``, ``missing_image``, ``too_large``, ``decode_error``,
-``unsupported_pixels``, ``window_missing``, ``mask_values``.
+Guarantees: the array holds what the file says, in RGB order and the right way up (EXIF orientation is
+applied); 16-bit grey stays uint16; nothing is truncated to 8 bits, filled up or guessed. Every file that
+cannot be read so is an :class:`~shards.adapter.UnreadableSample` with a reason: ``empty_file``,
+``missing_image``, ``too_large``, ``decode_error``, ``unsupported_pixels``, ``window_missing``,
+``mask_values``.
 
-Scope: PNG, JPEG, TIFF and BMP with one 2D image. Transparency is dropped and the colour beneath it kept as stored:
-radiographs exported with an alpha channel hold the image in their colour channels.
+Scope: PNG, JPEG, TIFF and BMP with one 2D image. Transparency is dropped and the colour beneath it kept as
+stored: radiographs exported with an alpha channel hold the image in their colour channels.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ ImageArray = NDArray[np.uint8] | NDArray[np.uint16]
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _GREY16 = ("I;16", "I;16B", "I;16L", "I;16N")
-#: Encoded by every conversion: stronger compression costs much time and gains little on images of living things.
+#: Encoded by every conversion: stronger compression costs much time and gains little on images of living
+#: things.
 _PNG_LEVEL = 3
 
 
@@ -45,6 +47,25 @@ def read_bytes(path: Path, *, missing: str = "missing_image") -> bytes:
         raise UnreadableSample(
             "decode_error", f"file {path.name} cannot be read: {error.strerror}"
         ) from error
+
+
+def read_image(path: Path) -> tuple[ImageArray, bytes | None]:
+    """Read an image file for conversion.
+
+    Returns
+    -------
+    image : ndarray
+        As :func:`decode`.
+    encoded : bytes or None
+        As :func:`lossless_jpeg`: what can be stored instead of encoding the image anew.
+
+    Raises
+    ------
+    UnreadableSample
+        ``missing_image``, and as :func:`decode`.
+    """
+    data = read_bytes(path)
+    return decode(data), lossless_jpeg(data)
 
 
 def decode(data: bytes) -> ImageArray:
@@ -83,8 +104,8 @@ def decode(data: bytes) -> ImageArray:
 def read_mask(data: bytes) -> NDArray[np.uint8]:
     """Decode a label map: the grey values that a viewer would show.
 
-    A palette of greys is looked up (so an inverted palette reads rightly); coloured label maps are refused, because
-    neither their indices nor their brightness is known to be the label.
+    A palette of greys is looked up (so an inverted palette reads rightly); coloured label maps are refused,
+    because neither their indices nor their brightness is known to be the label.
 
     Returns
     -------
@@ -110,40 +131,6 @@ def read_mask(data: bytes) -> NDArray[np.uint8]:
             )
         return pixels.astype(np.uint8)
     return cast("NDArray[np.uint8]", np.ascontiguousarray(pixels))
-
-
-def fit_mask(mask: NDArray[np.uint8], shape: tuple[int, int]) -> tuple[NDArray[np.uint8], bool]:
-    """Bring a mask to the size of its image, where both show the same frame.
-
-    Parameters
-    ----------
-    mask
-        ``[h, w]`` label map.
-    shape
-        (height, width) of the image.
-
-    Returns
-    -------
-    mask : ndarray
-        ``[height, width]``; nearest neighbour, so no label is invented.
-    resized : bool
-        Whether the sizes differed.
-
-    Raises
-    ------
-    UnreadableSample
-        ``mask_shape_mismatch`` if the ratios of width to height differ by more than 1 %.
-    """
-    if mask.shape == shape:
-        return mask, False
-    (height, width), (mask_height, mask_width) = shape, mask.shape
-    if abs(mask_width * height / (mask_height * width) - 1) > 0.01:
-        raise UnreadableSample(
-            "mask_shape_mismatch",
-            f"the mask is {mask_width}x{mask_height} and the image {width}x{height}: not the same frame",
-        )
-    resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
-    return cast("NDArray[np.uint8]", np.asarray(resized)), True
 
 
 def fitting_size(shape: tuple[int, int], max_side: int | None) -> tuple[int, int]:
@@ -195,7 +182,8 @@ def to_rgb(image: ImageArray, window: tuple[float, float] | None) -> NDArray[np.
     image
         ``[H, W]`` or ``[H, W, 3]``.
     window
-        (low, high) intensities that become 0 and 255; values outside are clipped, never wrapped. Used for uint16 only.
+        (low, high) intensities that become 0 and 255; values outside are clipped, never wrapped. Used for
+        uint16 only.
 
     Returns
     -------
@@ -230,7 +218,8 @@ def encode_png(image: ImageArray) -> bytes:
 def lossless_jpeg(data: bytes) -> bytes | None:
     """Return a JPEG's own bytes without metadata, if they hold exactly what :func:`decode` gives.
 
-    Comments, EXIF, XMP and colour profiles are left out (they may name the patient); the compressed pixels are untouched.
+    Comments, EXIF, XMP and colour profiles are left out (they may name the patient); the compressed pixels
+    are untouched.
 
     Returns
     -------
@@ -247,7 +236,7 @@ def lossless_jpeg(data: bytes) -> bytes | None:
 
 
 def _strip_metadata(data: bytes) -> bytes | None:
-    """Copy the segments that decoding needs: all but comments and application data other than JFIF and Adobe."""
+    """Leave out comments and all application data but JFIF and Adobe, which decoding needs."""
     kept = [data[:2]]
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
@@ -278,7 +267,7 @@ def _open(data: bytes) -> Image.Image:
         raise UnreadableSample("too_large", str(error)) from error
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged bytes
+    except Exception as error:
         raise UnreadableSample("decode_error", _clean(str(error)) or type(error).__name__) from error
 
 
@@ -296,11 +285,11 @@ def _refuse_lossy(image: Image.Image) -> None:
         )
     if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
         raise UnreadableSample("unsupported_pixels", "the file has several pages; expected one 2D image")
-    if image.mode not in _GREY16 and any("16" in str(tile.args) for tile in getattr(image, "tile", [])):
-        if image.mode != "I":
-            raise UnreadableSample(
-                "unsupported_pixels", "colours or transparency of 16 bits; expected 16-bit grey"
-            )
+    raw_modes = [tile.args if isinstance(tile.args, str) else tile.args[0] for tile in image.tile]
+    if image.format in ("PNG", "TIFF") and image.mode not in (*_GREY16, "I") and ";16" in str(raw_modes):
+        raise UnreadableSample(
+            "unsupported_pixels", "colours or transparency of 16 bits; expected 16-bit grey"
+        )
 
 
 def _grey16(image: Image.Image) -> NDArray[np.uint16]:

@@ -1,7 +1,7 @@
-"""The tables beside the shards: ``index.parquet`` (what is in them) and ``rejected.parquet`` (what is not, and why).
+"""The tables beside the shards: ``index.parquet`` and ``rejected.parquet`` (what was left out, and why).
 
-Index rows are ordered by split (train, val, test), shard and place in the shard. Every column has a fixed type whatever the
-data, so that an attribute that is all null keeps its kind.
+Index rows are ordered by split (train, val, test), shard and place in the shard. Every column has a fixed
+type whatever the data, so that an attribute that is all null keeps its kind.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ FORMAT = 1
 def index_schema(card: DatasetCard) -> pa.Schema:
     """Return the schema of ``index.parquet``.
 
-    `offset`, `size` and `sha256` are of a sample's whole block in its tar, ``image_*``, ``mask_*`` and ``json_*`` of the
-    data of one member; `spacing_mm` is (row, column); `mask_resized` says that the publisher's mask had another size than
-    its image.
+    `offset`, `size` and `sha256` are of a sample's whole block in its tar, ``image_*``, ``mask_*`` and
+    ``json_*`` of the data of one member; `spacing_mm` is (row, column); `mask_resized` says that the
+    publisher's mask had another size than its image.
     """
     import pyarrow as pa
 
@@ -95,8 +95,9 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
 def fingerprint(card: DatasetCard, rows: Iterable[Mapping[str, Any]]) -> str:
     """Return the identity of a converted dataset: all that can change a result computed from it.
 
-    It covers the whole index (and by its hashes every pixel), the coding of targets and structures and the window, but not
-    prompts, notes and licence: these do not change what the shards hold, and prompts have an identity of their own.
+    It covers the whole index (and by its hashes every pixel), the coding of targets and structures and the
+    window, but not prompts, notes and licence: these do not change what the shards hold, and prompts have an
+    identity of their own.
     """
     value = card.to_json()
     meaning = {name: value[name] for name in ("name", "targets", "structures", "attributes", "window")}
@@ -109,8 +110,8 @@ def count(card: DatasetCard, rows: list[dict[str, Any]]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``samples`` and ``subjects`` by split; ``classes`` by target, split and class (``""`` stands for unknown); ``masks``
-        and ``masks_resized`` in all.
+        ``samples`` and ``subjects`` by split; ``classes`` by target, split and class (``""`` stands for
+        unknown); ``masks`` and ``masks_resized`` in all.
     """
     subjects = {(row["split"], row["subject_id"]) for row in rows}
     splits = sorted({row["split"] for row in rows})

@@ -1,9 +1,10 @@
 """Shard keys: any sample id as a name that WebDataset, tar and every file system take.
 
-Guarantee: keys match ``[a-z0-9_-]+``, have at most 88 characters, and two different ids never give the same key (ids too
-long to be written out are told apart by their whole sha256). Keys are a function of the id alone, so they never change
-when samples are added. Trade-off: an id with much punctuation or mixed case is less readable than a slug would be; slugs
-merge ids. WebDataset cuts names at the first dot, which is why a DICOM UID may not be a key as it is.
+Guarantee: keys match ``[a-z0-9_-]+``, have at most 88 characters, and two different ids never give the same
+key (ids too long to be written out are told apart by their whole sha256). Keys are a function of the id
+alone, so they never change when samples are added. Trade-off: an id with much punctuation or mixed case is
+less readable than a slug would be; slugs merge ids. WebDataset cuts names at the first dot, which is why a
+DICOM UID may not be a key as it is.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ _READABLE = 16
 def encode_key(sample_id: str) -> str:
     """Return the shard key of a sample id.
 
-    Lower-case letters, digits and hyphens stand for themselves. An underscore starts an escape: ``__`` underscore, ``_d``
-    dot, ``_s`` slash, ``_c`` turns capitals on or off, ``_xHH`` one byte of UTF-8, ``_e`` the empty id. A key that would
-    be longer than 88 characters is ``_h``, the id's sha256, a hyphen and the beginning of its readable form.
+    Lower-case letters, digits and hyphens stand for themselves. An underscore starts an escape: ``__``
+    underscore, ``_d`` dot, ``_s`` slash, ``_c`` turns capitals on or off, ``_xHH`` one byte of UTF-8, ``_e``
+    the empty id. A key that would be longer than 88 characters is ``_h``, the id's sha256, a hyphen and the
+    beginning of its readable form.
 
     Examples
     --------

@@ -1,11 +1,12 @@
 """The checks between an adapter's manifest and the conversion.
 
-Guarantee: every manifest row comes out once, as a :class:`Row` to convert or as a :class:`Rejection` with its reason; what
-would make the whole table meaningless (no subject, a subject in two splits, a missing column) is a UserError.
+Guarantee: every manifest row comes out once, as a :class:`Row` to convert or as a :class:`Rejection` with its
+reason; what would make the whole table meaningless (no subject, a subject in two splits, a missing column) is
+a UserError.
 
-Columns that start with ``_`` are the adapter's own. Of these, ``_source`` names the raw file for people (relative to the raw
-folder) and goes to the index; any other that holds an absolute path stands for that file's content, so its size and time of
-change decide whether a finished shard is still good.
+Columns that start with ``_`` are the adapter's own. Of these, ``_source`` names the raw file for people
+(relative to the raw folder) and goes to the index; any other that holds an absolute path stands for that
+file's content, so its size and time of change decide whether a finished shard is still good.
 """
 
 from __future__ import annotations
@@ -25,8 +26,28 @@ if TYPE_CHECKING:
 
 #: Columns of ``index.parquet`` and ``rejected.parquet`` that no target or attribute may be called.
 RESERVED = frozenset(
-    "sample_id subject_id split key shard offset size sha256 width height depth spacing_mm mask_resized source reason detail "
-    "status image mask json".split()
+    [
+        "sample_id",
+        "subject_id",
+        "split",
+        "key",
+        "shard",
+        "offset",
+        "size",
+        "sha256",
+        "width",
+        "height",
+        "depth",
+        "spacing_mm",
+        "mask_resized",
+        "source",
+        "reason",
+        "detail",
+        "status",
+        "image",
+        "mask",
+        "json",
+    ]
 ) | {f"{part}_{what}" for part in ("image", "mask", "json") for what in ("name", "offset", "size", "sha256")}
 
 
@@ -86,8 +107,8 @@ def check_manifest(frame: pd.DataFrame, card: DatasetCard) -> CheckedManifest:
     Raises
     ------
     UserError
-        For missing or clashing columns, an empty table, a row without subject, an unknown split, a subject in two splits, or
-        an attribute that is to be a number and is not.
+        For missing or clashing columns, an empty table, a row without subject, an unknown split, a subject in
+        two splits, or an attribute that is to be a number and is not.
     """
     _check_columns(frame, card)
     records = plain_records(frame)

@@ -1,10 +1,11 @@
 """Splits: which part of a dataset a subject belongs to.
 
-Guarantee: a subject is in exactly one of train, val and test; the same subjects, fractions and seed give the same splits in
-any order of the input; a subject that has a split (its publisher's, or that of an earlier conversion) never moves. The rest
-are dealt out inside each stratum so that every stratum comes as close to the fractions as whole subjects allow (largest
-remainder), ties going to the split that is furthest behind over all strata. Trade-off: after samples were added, splits
-depend on the order of the additions; the alternative, a bare hash per subject, gives only approximate fractions.
+Guarantee: a subject is in exactly one of train, val and test; the same subjects, fractions and seed give the
+same splits in any order of the input; a subject that has a split (its publisher's, or that of an earlier
+conversion) never moves. The rest are dealt out inside each stratum so that every stratum comes as close to
+the fractions as whole subjects allow (largest remainder), ties going to the split that is furthest behind
+over all strata. Trade-off: after samples were added, splits depend on the order of the additions; the
+alternative, a bare hash per subject, gives only approximate fractions.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ def assign_splits(
 ) -> dict[str, str]:
     """Give every subject its split.
 
-    Where the publisher gives a split to all subjects, it is kept; splits the publisher lacks are carved out of its train
-    (val from train, as a rule) in the proportion of `fractions`. Without a train split nothing is carved. Where the
-    publisher gives a split to some subjects only, these are kept and the others fill up the fractions.
+    Where the publisher gives a split to all subjects, it is kept; splits the publisher lacks are carved out
+    of its train (val from train, as a rule) in the proportion of `fractions`. Without a train split nothing
+    is carved. Where the publisher gives a split to some subjects only, these are kept and the others fill up
+    the fractions.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """Reproducible tar files: the same members give the same bytes, on any machine, at any time.
 
-Uncompressed ustar; every header has time 0, owner 0, mode 0644; members of a sample are sorted by extension. The writer
-returns where each member's bytes lie, so that readers seek instead of scanning and never parse a header.
+Uncompressed ustar; every header has time 0, owner 0, mode 0644; members of a sample are sorted by extension.
+The writer returns where each member's bytes lie, so that readers seek instead of scanning and never parse a
+header.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Writes one shard: the unit of work of a conversion, the same in every process.
 
-Guarantee: after :func:`write_shard` the tar and then its sidecar are whole on disk; a sidecar that carries a job's identity
-says that this very work is done. A sample that cannot be read costs one rejected row. Nothing here imports pandas or
-pyarrow, so worker processes start fast.
+Guarantee: after :func:`write_shard` the tar and then its sidecar are whole on disk; a sidecar that carries a
+job's identity says that this very work is done. A sample that cannot be read costs one rejected row. Nothing
+here imports pandas or pyarrow, so worker processes start fast.
 """
 
 from __future__ import annotations

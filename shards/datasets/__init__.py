@@ -50,7 +50,8 @@ def make_adapter(name: str, options: Mapping[str, Any]) -> Adapter:
     Raises
     ------
     UserError
-        For an unknown name, and for options that are unknown (naming the nearest valid one), missing or of a wrong value.
+        For an unknown name, and for options that are unknown (naming the nearest valid one), missing or of a
+        wrong value.
     """
     from pydantic import ValidationError
 

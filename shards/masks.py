@@ -1,0 +1,87 @@
+"""Label maps as publishers store them, brought to the frame of their image."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.adapter import UnreadableSample
+from shards.images import read_bytes, read_mask, resize_mask
+
+
+class FittedMask(NamedTuple):
+    """A label map of its image's size.
+
+    Attributes
+    ----------
+    mask
+        ``[H, W]`` uint8.
+    resized
+        Whether the publisher's had another size.
+    """
+
+    mask: NDArray[np.uint8]
+    resized: bool
+
+
+def load_mask(path: Path, shape: tuple[int, int], values: Collection[int]) -> FittedMask:
+    """Read a label map for an image.
+
+    Parameters
+    ----------
+    path
+        The publisher's file.
+    shape
+        (height, width) of the image.
+    values
+        Grey values that mean something, background included.
+
+    Raises
+    ------
+    UnreadableSample
+        ``missing_mask``; ``mask_values`` if it holds another value (an antialiased or JPEG-compressed mask does);
+        ``mask_shape_mismatch`` if it shows another frame than the image; and as :func:`shards.images.read_mask`.
+    """
+    mask = read_mask(read_bytes(path, missing="missing_mask"))
+    found = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
+    strange = [value for value in found if value not in values]
+    if strange:
+        shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
+        expected = ", ".join(map(str, sorted(values)))
+        raise UnreadableSample("mask_values", f"mask {path.name} has the values {shown}; expected {expected}")
+    return fit_mask(mask, shape)
+
+
+def fit_mask(mask: NDArray[np.uint8], shape: tuple[int, int]) -> FittedMask:
+    """Bring a mask to the size of its image, where both show the same frame.
+
+    Parameters
+    ----------
+    mask
+        ``[h, w]`` label map.
+    shape
+        (height, width) of the image.
+
+    Returns
+    -------
+    FittedMask
+        Resized by nearest neighbour, so no label is invented.
+
+    Raises
+    ------
+    UnreadableSample
+        ``mask_shape_mismatch`` if the ratios of width to height differ by more than 1 %.
+    """
+    if mask.shape == shape:
+        return FittedMask(mask, False)
+    (height, width), (mask_height, mask_width) = shape, mask.shape
+    if abs(mask_width * height / (mask_height * width) - 1) > 0.01:
+        raise UnreadableSample(
+            "mask_shape_mismatch",
+            f"the mask is {mask_width}x{mask_height} and the image {width}x{height}: not the same frame",
+        )
+    return FittedMask(cast("NDArray[np.uint8]", resize_mask(mask, shape)), True)
