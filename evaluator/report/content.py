@@ -1,0 +1,169 @@
+"""What a report is made of: the measured tables and the facts around them. No drawing, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shards.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from shards.card import DatasetCard
+
+#: Columns of `StudyContent.findings` that the report reads; other keys of results are used where present.
+FINDING_COLUMNS = (
+    "dataset", "model", "usage", "target", "structure", "prompt", "attribute", "metric", "finding", "sentence"
+)  # fmt: skip
+FAILURE_COLUMNS = ("dataset", "model", "usage", "attribute", "group", "status", "rows", "share")
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """A dataset as it was evaluated.
+
+    Attributes
+    ----------
+    card
+        Its description.
+    counts
+        Samples per split.
+    rejected
+        Samples left out by the conversion, per reason.
+    fingerprint
+        Hash over the dataset's index.
+    """
+
+    card: DatasetCard
+    counts: Mapping[str, int]
+    rejected: Mapping[str, int]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model as it was evaluated.
+
+    Attributes
+    ----------
+    name, licence
+        As on its card.
+    weights_sha256
+        Hash of the weights that were loaded; None when no weights were.
+    notes
+        What a reader of results must know, one sentence each.
+    trained_on
+        Names of datasets seen in training: contamination.
+    """
+
+    name: str
+    licence: str
+    weights_sha256: str | None
+    notes: tuple[str, ...] = ()
+    trained_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """One unit of work as it was done.
+
+    Attributes
+    ----------
+    task
+        Its identity.
+    kind
+        E.g. ``"embed"``, ``"predict"``, ``"segment"``.
+    dataset, model, usage, seed
+        What it was about; None where that does not apply.
+    rows, failed_rows
+        Rows written, and how many of them have a status other than ``"ok"``.
+    seconds
+        Wall time.
+    host
+        Machine that did it.
+    """
+
+    task: str
+    kind: str
+    dataset: str | None
+    model: str | None
+    usage: str | None
+    seed: int | None
+    rows: int
+    failed_rows: int
+    seconds: float | None
+    host: str | None
+
+
+@dataclass(frozen=True)
+class StudyContent:
+    """All that a report shows.
+
+    Attributes
+    ----------
+    name
+        Of the study.
+    created
+        When it was measured, as text; None keeps the page free of dates, so that equal studies give equal
+        bytes.
+    metrics, gaps
+        Tables with the columns of :data:`evaluator.tables.METRICS` and :data:`evaluator.tables.GAPS`.
+    findings
+        One row per claim, columns :data:`FINDING_COLUMNS`; `finding` is ``"gap found"``, ``"no reliable
+        gap"`` or
+        ``"cannot judge"`` and `sentence` says it in plain words.
+    failures
+        Rows that could not be used, columns :data:`FAILURE_COLUMNS`; `share` is of all rows of that group, in
+        [0, 1].
+    datasets, models, tasks
+        What took part.
+    skipped
+        What was asked for and cannot be done, one line each.
+    provenance
+        (name, value) pairs: versions, seeds, command, store.
+    methods
+        Sentences on how the numbers were made (replicates, thresholds, families of tests); the report adds
+        the conventions.
+    alpha
+        Significance level; intervals have level 1 - alpha.
+
+    Raises
+    ------
+    UserError
+        If a table lacks a column.
+    """
+
+    name: str
+    created: str | None
+    metrics: pd.DataFrame
+    gaps: pd.DataFrame
+    findings: pd.DataFrame
+    failures: pd.DataFrame
+    datasets: tuple[DatasetFacts, ...] = ()
+    models: tuple[ModelFacts, ...] = ()
+    tasks: tuple[TaskFacts, ...] = ()
+    skipped: tuple[str, ...] = ()
+    provenance: tuple[tuple[str, str], ...] = ()
+    methods: tuple[str, ...] = field(default=())
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        from evaluator.tables import GAPS, METRICS
+
+        _require("metrics", self.metrics, METRICS.names)
+        _require("gaps", self.gaps, GAPS.names)
+        _require("findings", self.findings, FINDING_COLUMNS)
+        _require("failures", self.failures, FAILURE_COLUMNS)
+
+
+def _require(table: str, frame: pd.DataFrame, columns: tuple[str, ...] | list[str]) -> None:
+    """Raise where columns are missing, naming them all at once."""
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        found = ", ".join(map(str, frame.columns)) or "none"
+        raise UserError(
+            f"table '{table}' of the report lacks column {', '.join(missing)} (found: {found}). "
+            "Measure the study again with this version."
+        )

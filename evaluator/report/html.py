@@ -1,0 +1,136 @@
+"""A study's content as one self-contained HTML page, with LaTeX and CSV tables beside it.
+
+Guarantee: the page asks the network for nothing (a content security policy forbids it and allows only our own
+script, by hash), is complete without JavaScript, and shows all text from data escaped. Equal content gives
+equal bytes. Trade-off: figures are inline, so a study of hundreds of arms makes a page of some megabytes;
+details are folded.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from evaluator.report.answers import FINDINGS
+from evaluator.report.content import StudyContent
+from evaluator.report.grid import Grid, arm_name, gap_grid, group_grid, ranking_grid, records
+from evaluator.report.latex import to_latex
+from evaluator.report.page import build, contaminated, counts_text, question_title, rankings
+from evaluator.report.tables import ARM, Measured, gap_table, ranking, split_by_question, to_csv
+from evaluator.report.words import GLOSSARY, clean, metric_words, readable
+from shards.files import write_text
+
+_HERE = Path(__file__).parent
+
+
+def render(content: StudyContent) -> str:
+    """Return the page of a study as HTML."""
+    script = _asset("page.js")
+    hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    environment.filters.update(readable=readable, counts=counts_text)
+    template = environment.get_template("page.html")
+    return template.render(
+        view=build(content),
+        style=Markup(_asset("page.css")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=hashed,
+        glossary=GLOSSARY,
+        findings=FINDINGS,
+    )
+
+
+def write(content: StudyContent, folder: Path) -> Path:
+    """Write ``report.html`` and ``tables/*.csv`` and ``tables/*.tex``, each of them whole or not at all.
+
+    Parameters
+    ----------
+    content
+        What to show.
+    folder
+        Where to; made if absent. Files of these names are replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        The page.
+    """
+    tables = folder / "tables"
+    for name, frame in _flat_tables(content).items():
+        write_text(tables / f"{name}.csv", to_csv(frame))
+    for name, grids in _paper_tables(content).items():
+        parts = [to_latex(grid, label=f"tab:{name}-{place + 1}") for place, grid in enumerate(grids)]
+        write_text(tables / f"{name}.tex", _TEX_HEAD + "\n".join(parts))
+    page = folder / "report.html"
+    write_text(page, render(content))
+    return page
+
+
+_TEX_HEAD = "% needs \\usepackage[T1]{fontenc} and \\usepackage{booktabs}\n"
+
+
+def _flat_tables(content: StudyContent) -> dict[str, pd.DataFrame]:
+    ranked = []
+    for question, measure, table in rankings(content):
+        keys = {**question._asdict(), **measure._asdict()}
+        ranked.append(table.assign(**keys)[[*keys, *table.columns]])
+    tasks = pd.DataFrame([vars(task) for task in content.tasks])
+    return {
+        "ranking": pd.concat(ranked, ignore_index=True) if ranked else pd.DataFrame(),
+        "groups": content.metrics,
+        "gaps": content.gaps,
+        "findings": content.findings,
+        "failures": content.failures,
+        "tasks": tasks,
+    }
+
+
+def _paper_tables(content: StudyContent) -> dict[str, list[Grid]]:
+    """Lay out, for the primary measure of each question, the ranking, the leader's groups and all gaps."""
+    grids: dict[str, list[Grid]] = {"ranking": [], "groups": [], "gaps": []}
+    for part in split_by_question(content.metrics, content.gaps):
+        _add_paper_tables(grids, part, content)
+    return grids
+
+
+def _add_paper_tables(grids: dict[str, list[Grid]], part: Measured, content: StudyContent) -> None:
+    measure = part.measures()[0]
+    words, at = metric_words(measure.metric), part.at(measure)
+    title = f"{part.question.dataset}, {question_title(part.question)}"
+    table = ranking(at.metrics, at.gaps, better=words.better)
+    seen = contaminated(content, part.question.dataset)
+    grids["ranking"].append(
+        ranking_grid(table, measure, caption=f"Ranking for {title} by {words.label}", seen=seen)
+    )
+    gaps = gap_table(at.gaps)
+    if len(gaps):
+        grids["gaps"].append(
+            gap_grid(gaps, measure, caption=f"Gaps in {words.label} between groups for {title}")
+        )
+    for leader in records(table.head(1)):
+        rows = at.of_arm(tuple(str(leader[name]) for name in ARM)).metrics
+        for _, mine in rows.groupby("seed", dropna=False):
+            caption = f"{words.label} of {arm_name(leader)} by group for {title}"
+            grids["groups"].append(group_grid(mine, measure, caption=caption))
+
+
+def _asset(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _finalize(value: Any) -> Any:
+    """Take unprintable characters out of every text that is not markup of our own."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

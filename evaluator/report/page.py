@@ -1,0 +1,363 @@
+"""From a study's content to what the page shows, piece by piece; the template only lays it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from evaluator.report.answers import Answer, answer
+from evaluator.report.content import DatasetFacts, StudyContent
+from evaluator.report.figures import forest, legend, ranking_chart, trade_off
+from evaluator.report.grid import (
+    Cell,
+    Column,
+    Grid,
+    Row,
+    Section,
+    arm_name,
+    failure_grid,
+    gap_grid,
+    group_grid,
+    number_cell,
+    ranking_grid,
+    records,
+    text_cell,
+    wide_group_grid,
+)
+from evaluator.report.tables import (
+    ARM,
+    OVERALL,
+    Measure,
+    Measured,
+    Question,
+    gap_over_seeds,
+    gap_table,
+    ranking,
+    split_by_question,
+    tidy,
+)
+from evaluator.report.words import UNDEFINED, count, is_undefined, metric_words, number, plural, readable
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with the sentence that says how to read it."""
+
+    picture: Markup
+    caption: str
+
+
+@dataclass(frozen=True)
+class ArmView:
+    """One arm and seed in detail."""
+
+    title: str
+    leading: bool
+    figures: tuple[Figure, ...]
+    groups: Grid
+    everything: Grid | None
+
+
+@dataclass(frozen=True)
+class MeasureView:
+    """A further measure: its ranking and gaps."""
+
+    title: str
+    ranking: Grid
+    gaps: Grid | None
+
+
+@dataclass(frozen=True)
+class QuestionView:
+    """One target or structure of a dataset."""
+
+    anchor: str
+    title: str
+    answer: Answer
+    measure: str
+    chart: Figure | None
+    ranking: Grid
+    trade_offs: tuple[Figure, ...]
+    legend: Markup | None
+    arms: tuple[ArmView, ...]
+    gaps: Grid | None
+    others: tuple[MeasureView, ...]
+
+
+@dataclass(frozen=True)
+class DatasetView:
+    """A dataset with its questions."""
+
+    anchor: str
+    name: str
+    facts: DatasetFacts | None
+    questions: tuple[QuestionView, ...]
+
+
+@dataclass(frozen=True)
+class PageView:
+    """All that the template lays out."""
+
+    content: StudyContent
+    level: str
+    datasets: tuple[DatasetView, ...]
+    coverage: Grid | None
+    failures: Grid | None
+    measures: Grid | None
+    tasks: Grid | None
+    seconds: str
+
+
+def build(content: StudyContent) -> PageView:
+    """Work out everything that the page shows."""
+    measured = split_by_question(content.metrics, content.gaps)
+    findings = tidy(content.findings)
+    usages = tuple(dict.fromkeys(u for part in measured for u in part.metrics["usage"]))
+    views: dict[str, list[QuestionView]] = {}
+    for place, part in enumerate(measured):
+        view = _question(part, content, findings, usages, f"q{place + 1}")
+        views.setdefault(part.question.dataset, []).append(view)
+    facts = {fact.card.name: fact for fact in content.datasets}
+    datasets = tuple(
+        DatasetView(f"dataset-{place + 1}", name, facts.get(name), tuple(questions))
+        for place, (name, questions) in enumerate(views.items())
+    )
+    seconds = [task.seconds for task in content.tasks if task.seconds is not None]
+    return PageView(
+        content,
+        f"{100 * (1 - content.alpha):g} %",
+        datasets,
+        _coverage(measured, content),
+        _failures(content),
+        _measures(measured),
+        _tasks(content) if content.tasks else None,
+        _duration(sum(seconds)) if seconds else UNDEFINED,
+    )  # fmt: skip
+
+
+def rankings(content: StudyContent) -> tuple[tuple[Question, Measure, pd.DataFrame], ...]:
+    """Return the ranking of every question by every measure, the primary measure first."""
+    return tuple(
+        (part.question, measure, _ranked(part, measure))
+        for part in split_by_question(content.metrics, content.gaps)
+        for measure in part.measures()
+    )
+
+
+def _ranked(part: Measured, measure: Measure) -> pd.DataFrame:
+    at = part.at(measure)
+    return ranking(at.metrics, at.gaps, better=metric_words(measure.metric).better)
+
+
+def question_title(question: Question) -> str:
+    """Return what a question is called below its dataset's name."""
+    if question.target and question.structure:
+        return f"{readable(question.target)}: {readable(question.structure)}"
+    return readable(question.subject_matter) or "all targets"
+
+
+def contaminated(content: StudyContent, dataset: str) -> tuple[str, ...]:
+    """Return the models that saw a dataset in training."""
+    return tuple(model.name for model in content.models if dataset in model.trained_on)
+
+
+def _question(
+    part: Measured, content: StudyContent, findings: pd.DataFrame, usages: Sequence[str], anchor: str
+) -> QuestionView:
+    first, *others = part.measures()
+    at, table = part.at(first), _ranked(part, first)
+    words = metric_words(first.metric)
+    facts = next((f for f in content.datasets if f.card.name == part.question.dataset), None)
+    said = answer(
+        part.question, table, first, gaps=at.gaps, findings=findings,
+        subject=facts.card.subject if facts else "subject", level=1 - content.alpha,
+    )  # fmt: skip
+    title = question_title(part.question)
+    seen = contaminated(content, part.question.dataset)
+    chart = ranking_chart(table, words, label=f"Ranking of models and usages for {title} by {words.label}")
+    told = f"{words.label} of each combination with its interval; the shaded band is the leader's interval."
+    trade_offs = _trade_offs(table, at, title, usages)
+    return QuestionView(
+        anchor,
+        title,
+        said,
+        words.label,
+        Figure(chart, told + _cut(table, 15)) if chart else None,
+        ranking_grid(table, first, caption=f"Ranking for {title} by {words.label}", seen=seen),
+        trade_offs,
+        legend(usages, [str(usage) for usage in table["usage"]]) if trade_offs else None,
+        tuple(_arms(part, table, title)),
+        _gaps(at, first, title),
+        tuple(_other(part, measure, title, seen) for measure in others),
+    )
+
+
+def _cut(table: pd.DataFrame, most: int) -> str:
+    return (
+        f" The first {most} of {len(table)} are drawn; the table has them all." if len(table) > most else ""
+    )
+
+
+def _trade_offs(table: pd.DataFrame, at: Measured, title: str, usages: Sequence[str]) -> tuple[Figure, ...]:
+    """Draw one picture per attribute for which at least one arm has an adjusted gap."""
+    words = metric_words(str(at.metrics["metric"].iloc[0]))
+    parts = []
+    for row in records(table[["rank", *ARM, "value"]]):
+        arm = tuple(str(row[name]) for name in ARM)
+        parts.append(gap_over_seeds(at.of_arm(arm).gaps).assign(**row))
+    points = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["attribute"])
+    figures = []
+    for attribute, rows in points.groupby("attribute", sort=False):
+        label = f"{words.label} against the gap by {attribute} for {title}"
+        picture = trade_off(rows, words, label=label, usages=usages)
+        if picture:
+            figures.append(Figure(picture, str(attribute)))
+    return tuple(figures)
+
+
+def _arms(part: Measured, table: pd.DataFrame, title: str) -> list[ArmView]:
+    measures = part.measures()
+    views: list[ArmView] = []
+    for row in records(table):
+        rows = part.of_arm(tuple(str(row[name]) for name in ARM)).metrics
+        for seed, mine in rows.groupby("seed", sort=True, dropna=False):
+            suffix = f" · {_seed(seed)}" if row["seeds"] > 1 else ""
+            views.append(_arm(mine, measures, arm_name(row) + suffix, title, leading=not views))
+    return views
+
+
+def _seed(seed: Any) -> str:
+    return "no seed" if is_undefined(seed) else f"seed {int(seed)}"
+
+
+def _arm(
+    metrics: pd.DataFrame, measures: Sequence[Measure], name: str, title: str, *, leading: bool
+) -> ArmView:
+    first = measures[0]
+    words = metric_words(first.metric)
+    rows = metrics[(metrics["metric"] == first.metric) & (metrics["convention"] == first.convention)]
+    crossed = rows["attribute"].str.contains("*", regex=False)
+    told = (
+        f"{words.label} by group. Line and band: all samples with their interval. Grey takes no part in gaps."
+    )
+    figures = []
+    for part, what in (
+        (rows[~crossed], "groups"),
+        (rows[crossed | (rows["attribute"] == OVERALL)], "intersections"),
+    ):
+        if what == "intersections" and not crossed.any():
+            continue
+        picture = forest(part, words, label=f"{words.label} of {name} by {what} for {title}, with intervals")
+        if picture:
+            figures.append(
+                Figure(picture, told if what == "groups" else f"{words.label} by intersection of attributes.")
+            )
+    groups = group_grid(rows, first, caption=f"{words.label} of {name} by group")
+    others = [m for m in measures if m != first and len(metrics[metrics["metric"] == m.metric])]
+    everything = (
+        wide_group_grid(metrics, others, caption=f"Other metrics of {name} by group") if others else None
+    )
+    return ArmView(name, leading, tuple(figures), groups, everything)
+
+
+def _gaps(at: Measured, measure: Measure, title: str) -> Grid | None:
+    rows = gap_table(at.gaps)
+    label = metric_words(measure.metric).label
+    return (
+        gap_grid(rows, measure, caption=f"Gaps in {label} between groups for {title}") if len(rows) else None
+    )
+
+
+def _other(part: Measured, measure: Measure, title: str, seen: Sequence[str]) -> MeasureView:
+    words = metric_words(measure.metric)
+    shown = words.label if measure.convention in {"", "default"} else f"{words.label} ({measure.convention})"
+    grid = ranking_grid(_ranked(part, measure), measure, caption=f"Ranking for {title} by {shown}", seen=seen)
+    return MeasureView(shown, grid, _gaps(part.at(measure), measure, title))
+
+
+def _coverage(measured: Sequence[Measured], content: StudyContent) -> Grid | None:
+    """Lay out which model and usage met which dataset, with how many samples."""
+    if not measured:
+        return None
+    rows = pd.concat([part.metrics for part in measured])
+    overall = rows[rows["attribute"] == OVERALL].groupby(["model", "usage", "dataset"], sort=False)
+    most = records(overall[["n", "n_failed"]].max().reset_index())
+    cells = {(row["model"], row["usage"], row["dataset"]): (row["n"], row["n_failed"]) for row in most}
+    datasets = tuple(dict.fromkeys(row["dataset"] for row in most))
+    laid = []
+    for model, usage in dict.fromkeys((row["model"], row["usage"]) for row in most):
+        found = (cells.get((model, usage, dataset)) for dataset in datasets)
+        detail = readable(str(usage))
+        laid.append(Row((Cell(model, f"{model} {detail}".casefold(), detail), *map(_covered, found))))
+    columns = (Column("Model and usage", "text"), *(Column(str(dataset)) for dataset in datasets))
+    return Grid("Samples measured, by model, usage and dataset", columns, (Section("", tuple(laid)),))
+
+
+def _covered(found: tuple[int, int] | None) -> Cell:
+    if found is None:
+        return Cell(UNDEFINED, None, "", "not run")
+    return number_cell(found[0], count, note=f"{found[1]:,} failed" if found[1] else "")
+
+
+def _measures(measured: Sequence[Measured]) -> Grid | None:
+    """Lay out the metrics with the convention that was used and what they mean."""
+    found = dict.fromkeys(measure for part in measured for measure in part.measures())
+    if not found:
+        return None
+    rows = []
+    for measure in found:
+        words = metric_words(measure.metric)
+        better = text_cell(words.better if words.meaning else None)
+        cells = (text_cell(words.label), text_cell(measure.convention), better, text_cell(words.meaning))
+        rows.append(Row(cells))
+    columns = (
+        Column("Metric", "text"),
+        Column("Convention", "text"),
+        Column("Better", "text"),
+        Column("Meaning", "text"),
+    )
+    return Grid("Metrics and the conventions they were computed by", columns, (Section("", tuple(rows)),))
+
+
+def _failures(content: StudyContent) -> Grid | None:
+    if content.failures.empty:
+        return None
+    return failure_grid(content.failures, caption="Samples that could not be used, by group")
+
+
+def _tasks(content: StudyContent) -> Grid:
+    columns = (
+        Column("Task", "text"), Column("Kind", "text"), Column("Dataset", "text"),
+        Column("Model and usage", "text"), Column("Seed"), Column("Rows"),
+        Column("Failed"), Column("Seconds"), Column("Machine", "text"),
+    )  # fmt: skip
+    rows = []
+    for task in content.tasks:
+        cells = (
+            Cell(task.task[:12], task.task),
+            text_cell(readable(task.kind)),
+            text_cell(task.dataset),
+            text_cell(task.model, readable(task.usage or "")),
+            number_cell(task.seed, count, reason="has no seed"),
+            number_cell(task.rows, count),
+            number_cell(task.failed_rows, count),
+            number_cell(task.seconds, lambda value: number(value, 1), reason="not recorded"),
+            text_cell(task.host),
+        )
+        rows.append(Row(cells))
+    return Grid("Tasks as they were done", columns, (Section("", tuple(rows)),))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return plural(round(seconds), "second")
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return counts as text, e.g. ``"train 800, test 400"``."""
+    return ", ".join(f"{readable(name)} {amount:,}" for name, amount in counts.items()) or "none"
