@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from evaluator.report.content import StudyContent
+    from evaluator.measure import MeasureSettings
+    from evaluator.report.content import DatasetFacts, ModelFacts, StudyContent, TaskFacts
 
 #: Raised when the assembled tables or the report change for the same measurements.
 REPORT_VERSION = 1
@@ -60,7 +61,13 @@ def assemble(store: Store, plan: Plan) -> tuple[StudyTables, Path]:
     stamp = store.path / "studies" / name / "assembled.json"
     current = {
         "digest": digest(
-            [REPORT_VERSION, sorted(task.id for task in measured), plan.skipped, plan.blocked, len(plan.tasks)]
+            [
+                REPORT_VERSION,
+                sorted(task.id for task in measured),
+                plan.skipped,
+                plan.blocked,
+                len(plan.tasks),
+            ]
         )
     }
     page = report_path(store, name)
@@ -101,8 +108,12 @@ def read_tables(store: Store, measured: tuple[Task, ...], alpha: float) -> Study
 def _joined(store: Store, measured: tuple[Task, ...], name: str, schema: pa.Schema) -> pd.DataFrame:
     import pyarrow as pa
 
-    parts = [store.read(task, name=name) for task in sorted(measured, key=lambda task: (task.dataset, task.model, task.id))]
-    return pa.concat_tables([schema.empty_table(), *parts]).to_pandas()
+    parts = [
+        store.read(task, name=name)
+        for task in sorted(measured, key=lambda task: (task.dataset, task.model, task.id))
+    ]
+    frame: pd.DataFrame = pa.concat_tables([schema.empty_table(), *parts]).to_pandas()
+    return frame
 
 
 def _write_tables(store: Store, name: str, tables: StudyTables) -> None:
@@ -123,39 +134,59 @@ def content_of(store: Store, plan: Plan, tables: StudyTables) -> StudyContent:
     from evaluator.statistics.findings import findings
 
     study = plan.study
-    unfinished = tuple(f"not finished: {t.kind} of {t.model} on {t.dataset}." for t in plan.tasks if not store.is_complete(t))
+    unfinished = tuple(
+        f"not finished: {t.kind} of {t.model} on {t.dataset}." for t in plan.tasks if not store.is_complete(t)
+    )
     return StudyContent(
         name=study.study,
         created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         metrics=tables.metrics,
         gaps=tables.gaps,
-        findings=findings(tables.gaps, tables.metrics, alpha=study.measure.alpha),
+        findings=findings(
+            tables.gaps,
+            alpha=study.measure.alpha,
+            relevant=study.measure.relevant_gap,
+            permutations=study.measure.permutations,
+        ),
         failures=tables.failures,
         datasets=tuple(_dataset_facts(plan, name) for name in plan.datasets),
         models=tuple(_model_facts(plan, name) for name in plan.cards),
         tasks=tuple(_task_facts(store, task) for task in plan.tasks if store.is_complete(task)),
         skipped=plan.skipped + plan.blocked + tuple(dict.fromkeys(unfinished)),
         provenance=_provenance(store, plan),
-        methods=study.measure.methods(),
+        methods=_methods(study.measure),
         alpha=study.measure.alpha,
     )
 
 
-def _dataset_facts(plan: Plan, name: str):  # type: ignore[no-untyped-def]
+def _methods(settings: MeasureSettings) -> tuple[str, ...]:
+    return (
+        f"Intervals: percentile of {settings.bootstrap} bootstrap replicates that draw subjects with all their samples, "
+        f"seed {settings.seed}, shared by all models of a dataset; level {1 - settings.alpha:.0%}.",
+        f"Gaps: difference between best and worst group, compared with {settings.permutations} permutations of the groups "
+        "over subjects; p-values are corrected by Holm over all gaps of the primary metric of a dataset (AUC, Dice), by "
+        "Benjamini-Hochberg for the other metrics.",
+        f"Thresholds: {settings.threshold}; never chosen on the measured split.",
+        f"A group needs {settings.minimum_subjects} subjects ({settings.minimum_positives} positive and "
+        f"{settings.minimum_negatives} negative where the metric needs them) to be judged.",
+    )
+
+
+def _dataset_facts(plan: Plan, name: str) -> DatasetFacts:
     from evaluator.report.content import DatasetFacts
 
     dataset = plan.datasets[name]
-    return DatasetFacts(dataset.card, dataset.counts, dataset.rejected, dataset.fingerprint)
+    return DatasetFacts(dataset.card, dataset.counts.samples, dataset.counts.rejected, dataset.fingerprint)
 
 
-def _model_facts(plan: Plan, name: str):  # type: ignore[no-untyped-def]
+def _model_facts(plan: Plan, name: str) -> ModelFacts:
     from evaluator.report.content import ModelFacts
 
     card, weights = plan.cards[name]
     return ModelFacts(card.name, card.licence, weights.sha256, card.notes, card.trained_on)
 
 
-def _task_facts(store: Store, task: Task):  # type: ignore[no-untyped-def]
+def _task_facts(store: Store, task: Task) -> TaskFacts:
     from evaluator.report.content import TaskFacts
 
     markers = list(store.markers(task))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jobs.task import Cost, Inputs
 from shards.card import Target
@@ -40,7 +40,7 @@ class Combination:
     shards: tuple[Shard, ...]
     card: ModelCard
     weights: LocatedWeights
-    precision: str
+    precision: Literal["fp32", "bf16"]
     targets: tuple[Target, ...]
     batch_size: int
 
@@ -90,3 +90,6 @@ def encoder_cost(card: ModelCard, shards: tuple[Shard, ...], bytes_per_image: in
     return Cost(images=images, gflop=images * card.gflops, bytes=images * bytes_per_image)
 
 
+def sample_ids(dataset: Dataset, shard: str) -> list[str]:
+    """Return the ids of a shard's samples, in their order."""
+    return list(dataset.rows(shard)["sample_id"].to_pylist())

@@ -121,7 +121,9 @@ def make_plan(study: Study, options: PlanOptions, *, hashes: Path | None = None)
     for task in measure.plan(list(tasks.values()), groups, study.measure):
         tasks[task.id] = task
     if not tasks and not blocked:
-        raise UserError("nothing to do: no model of the study can do any of its usages.\n" + "\n".join(skipped))
+        raise UserError(
+            "nothing to do: no model of the study can do any of its usages.\n" + "\n".join(skipped)
+        )
     return Plan(study, tuple(tasks.values()), datasets, cards, tuple(dict.fromkeys(skipped)), tuple(blocked))
 
 
@@ -209,7 +211,9 @@ def _groups(
         if own.issuperset(rule.attributes):
             kept.append(rule)
         else:
-            skipped.append(f"{name} does not record {' and '.join(sorted(set(rule.attributes) - own))}: no groups by {rule.name}.")
+            skipped.append(
+                f"{name} does not record {' and '.join(sorted(set(rule.attributes) - own))}: no groups by {rule.name}."
+            )
     return tuple(kept)
 
 

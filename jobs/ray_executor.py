@@ -9,6 +9,7 @@ an idle actor of another model gives way. Ray's own view of free resources is no
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class RayExecutor:
         self._started_here = not ray.is_initialized()
         if self._started_here:
             _connect(options)
-        resources = ray.cluster_resources()
+        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self._gpus = 0.0 if options.device == "cpu" else float(resources.get("GPU", 0))
         self._cpus = int(options.workers or resources.get("CPU", 1))
         self._slots: list[_Slot] = []
@@ -178,7 +179,7 @@ class RayExecutor:
     def _hire(self, item: Item) -> _Slot:
         gpus = self._options.gpu_share if self._uses_gpu(item) else 0
         # max_restarts=0: a dead actor is seen by the scheduler, which counts the tries and starts a fresh one.
-        actor = (
+        actor: Any = (
             ray.remote(Worker)
             .options(num_cpus=1, num_gpus=gpus, max_restarts=0, max_task_retries=0)
             .remote(self._store, self._options.device)
@@ -194,7 +195,7 @@ def _connect(options: RayOptions) -> None:
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     if options.address is not None:
-        ray.init(address=options.address, log_to_driver=False, logging_level="warning")
+        ray.init(address=options.address, log_to_driver=False, logging_level=logging.WARNING)
         return
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray.init(
@@ -202,5 +203,5 @@ def _connect(options: RayOptions) -> None:
         include_dashboard=options.dashboard,
         dashboard_host="127.0.0.1",
         log_to_driver=False,
-        logging_level="warning",
+        logging_level=logging.WARNING,
     )

@@ -25,7 +25,10 @@ LIBRARIES = (
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that compute."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES}}
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
 
 
 def record_study(store: Store, plan: Plan) -> None:
@@ -81,7 +84,11 @@ def _specification(task: Task) -> dict[str, Any]:
         "identity": dict(task.identity),
         "requires": list(task.requires),
         "parts": list(task.parts),
-        "predicted": {"images": task.cost.images, "gflop": round(task.cost.gflop, 3), "bytes": task.cost.bytes},
+        "predicted": {
+            "images": task.cost.images,
+            "gflop": round(task.cost.gflop, 3),
+            "bytes": task.cost.bytes,
+        },
         "versions": versions(),
     }
 

@@ -156,9 +156,7 @@ class Scheduler:
 
     def _is_ready(self, item: Item) -> bool:
         """Whether every part that the item reads is committed."""
-        return not any(
-            self._missing[source.id].intersection(item.reads(source)) for source in item.sources
-        )
+        return not any(self._missing[source.id].intersection(item.reads(source)) for source in item.sources)
 
     def _start_ready(self) -> None:
         while True:

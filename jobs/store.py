@@ -119,8 +119,9 @@ class Attempt:
         self._files.append((staged, f"adapters/{self._task.id}/{self._part}.safetensors", None))
 
     def commit(self, *, rows: int, failed: int, seconds: Mapping[str, float]) -> None:
-        """Make the staged files the part: durable, renamed, then marked. A part that another attempt has committed
-        meanwhile stays as it is.
+        """Make the staged files the part: durable, renamed, then marked.
+
+        A part that another attempt has committed meanwhile stays as it is.
         """
         if self._store.marker(self._task, self._part) is not None:
             return
@@ -131,7 +132,7 @@ class Attempt:
             target = self._store.path / final
             target.parent.mkdir(parents=True, exist_ok=True)
             hashed = sha256_file(staged)
-            os.replace(staged, target)  # noqa: PTH105 - the system call whose atomicity is relied upon
+            os.replace(staged, target)
             fsync_folder(target.parent)
             files.append({"path": final, "rows": table_rows, "sha256": hashed})
         marker = {
@@ -205,7 +206,8 @@ class Store:
         if not all((self.path / file.path).is_file() for file in files):
             return None
         return Marker(
-            **{k: value[k] for k in ("task", "part", "rows", "failed", "seconds", "host", "attempt")}, files=files
+            **{k: value[k] for k in ("task", "part", "rows", "failed", "seconds", "host", "attempt")},
+            files=files,
         )
 
     def is_complete(self, task: Task) -> bool:

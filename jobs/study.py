@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -17,6 +17,9 @@ from evaluator.measure import MeasureSettings
 from jobs.kinds import USAGES
 from shards.errors import UserError, unknown_name
 from shards.validation import explain
+
+if TYPE_CHECKING:
+    from shards.convert import ConvertOptions
 
 
 class _Part(BaseModel):
@@ -29,6 +32,14 @@ class ConvertSettings(_Part):
     max_side: Annotated[int, Field(ge=16)] | None = None
     samples_per_shard: Annotated[int, Field(ge=1)] = 256
     seed: int = 0
+
+    def options(self, workers: int | None) -> ConvertOptions:
+        """Return the conversion's own options; `workers` processes, all CPUs by default, change no byte."""
+        from shards.convert import ConvertOptions
+
+        return ConvertOptions(
+            max_side=self.max_side, samples_per_shard=self.samples_per_shard, seed=self.seed, workers=workers
+        )
 
 
 class DatasetEntry(_Part):
@@ -115,9 +126,7 @@ class Study(_Part):
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
     store: Path
     datasets: Annotated[dict[str, DatasetEntry], Field(min_length=1)]
-    models: Annotated[
-        tuple[Annotated[ModelEntry, BeforeValidator(_model_entry)], ...], Field(min_length=1)
-    ]
+    models: Annotated[tuple[Annotated[ModelEntry, BeforeValidator(_model_entry)], ...], Field(min_length=1)]
     usages: Annotated[dict[str, Any], BeforeValidator(_usage_options), Field(min_length=1)]
     attributes: dict[str, Any] = {}
     measure: MeasureSettings = MeasureSettings()

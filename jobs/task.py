@@ -120,7 +120,7 @@ class Inputs:
     shards: Path
     card: ModelCard | None = None
     weights: LocatedWeights | None = None
-    precision: str = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"
     options: BaseModel | None = None
     target: str | None = None
     seed: int = 0

@@ -69,5 +69,6 @@ class Workshop:
         torch.set_num_threads(1)
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
         inputs = task.inputs
-        assert inputs.card is not None and inputs.weights is not None  # noqa: S101 - checked by model()
+        assert inputs.card is not None  # noqa: S101 - checked by model()
+        assert inputs.weights is not None  # noqa: S101
         return load_model(inputs.card, inputs.weights, device=device, precision=inputs.precision)

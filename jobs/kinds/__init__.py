@@ -48,7 +48,9 @@ class Usage:
 
 USAGES: Mapping[str, Usage] = {
     "zero_shot": Usage(ZeroShotOptions, "text", "it has no text tower", "targets", zero_shot.plan),
-    "linear_probe": Usage(LinearProbeOptions, "encode", "it gives no image features", "targets", linear_probe.plan),
+    "linear_probe": Usage(
+        LinearProbeOptions, "encode", "it gives no image features", "targets", linear_probe.plan
+    ),
     "segment": Usage(SegmentOptions, "segment", "it does not segment", "structures", segment.plan),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.combination import Combination, encoder_cost, part_of, shard_of
+from jobs.combination import Combination, encoder_cost, part_of, sample_ids, shard_of
 from jobs.kinds.output import Bench, Output
 from jobs.task import Item, Task
 
@@ -36,6 +36,6 @@ def run(item: Item, bench: Bench) -> Output:
     embedded = embed_shard(
         bench.workshop.model(task), dataset, shard_of(item.part), batch_size=task.inputs.batch_size
     )
-    ids = dataset.sample_ids(shard_of(item.part))
+    ids = sample_ids(dataset, shard_of(item.part))
     seconds = {"read": embedded.timings.read_s, "infer": embedded.timings.infer_s}
     return Output(tables={item.part: embedded.table}, sample_ids=ids, seconds=seconds)

@@ -55,7 +55,9 @@ def _task(
             split_parts=tuple((shard.split, part_of(shard)) for shard in combination.of_splits(*SPLITS)),
         ),
         # About 20 passes over the features for each of the values of C.
-        cost=Cost(gflop=images * combination.card.dimension * 4e-9 * 20 * len(options.grid), bytes=60 * images),
+        cost=Cost(
+            gflop=images * combination.card.dimension * 4e-9 * 20 * len(options.grid), bytes=60 * images
+        ),
     )
 
 
@@ -67,12 +69,17 @@ def run(item: Item, bench: Bench) -> Output:
     task, (embedding,) = item.task, item.sources
     inputs = task.inputs
     options = inputs.options
-    assert isinstance(options, LinearProbeOptions) and inputs.target is not None  # noqa: S101 - as planned
+    assert isinstance(options, LinearProbeOptions)  # noqa: S101 - as planned
+    assert inputs.target is not None  # noqa: S101
     dataset = bench.workshop.dataset(task)
     target = dataset.card.target(inputs.target)
     labels = labels_of(dataset.index, target)
     rows = bench.store.read(embedding, item.reads(embedding))
     probe = fit(rows, labels, target, options, seed=inputs.seed)
     predictions = predict_table(probe, rows, labels, target)
-    held_out = [s for s, split in zip(rows["sample_id"].to_pylist(), rows["split"].to_pylist(), strict=True) if split != "train"]
+    held_out = [
+        s
+        for s, split in zip(rows["sample_id"].to_pylist(), rows["split"].to_pylist(), strict=True)
+        if split != "train"
+    ]
     return Output(tables={item.part: predictions}, tensors=probe.to_tensors(), sample_ids=held_out)

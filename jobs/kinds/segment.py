@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from evaluator.usages.options import SegmentOptions
-from jobs.combination import Combination, encoder_cost, part_of, shard_of
+from jobs.combination import Combination, encoder_cost, part_of, sample_ids, shard_of
 from jobs.kinds.output import Bench, Output
 from jobs.task import Item, Task
 
@@ -48,6 +48,6 @@ def run(item: Item, bench: Bench) -> Output:
     output = segment_shard(bench.workshop.model(task), dataset, shard, options)
     return Output(
         tables={item.part: output.table},
-        sample_ids=dataset.sample_ids(shard),
+        sample_ids=sample_ids(dataset, shard),
         seconds={"read": output.timings.read_s, "infer": output.timings.infer_s},
     )

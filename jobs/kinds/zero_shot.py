@@ -55,7 +55,8 @@ def run(item: Item, bench: Bench) -> Output:
     task, (embedding,) = item.task, item.sources
     dataset = bench.workshop.dataset(task)
     options = task.inputs.options
-    assert isinstance(options, ZeroShotOptions) and task.inputs.target is not None  # noqa: S101 - as planned
+    assert isinstance(options, ZeroShotOptions)  # noqa: S101 - as planned
+    assert task.inputs.target is not None  # noqa: S101
     target = dataset.card.target(task.inputs.target)
     texts = bench.workshop.remember(
         task.id,

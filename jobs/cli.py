@@ -1,0 +1,306 @@
+"""The ``fairray`` command: arguments, exit codes, and messages without tracebacks for what a user can mend.
+
+Commands import what they need when they run, so that ``fairray --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shards.errors import FairRayError, UserError
+
+app = typer.Typer(
+    name="fairray",
+    help="Which foundation model serves this medical imaging task best, and whom does it fail?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+datasets_app = typer.Typer(help="Datasets that can be converted, and converted ones.", no_args_is_help=True)
+models_app = typer.Typer(help="Models and their weights.", no_args_is_help=True)
+app.add_typer(datasets_app, name="datasets", rich_help_panel=None)
+app.add_typer(models_app, name="models", rich_help_panel=None)
+
+StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).", metavar="STUDY")]
+Override = Annotated[
+    list[str] | None, typer.Option("-o", "--override", help="key.key=value; wins over the file.")
+]
+StoreFolder = Annotated[Path | None, typer.Option("--store", help="Store folder; wins over the study's.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Seed of bootstrap and permutations (measure.seed).")
+]
+FailBudget = Annotated[
+    float | None, typer.Option("--fail-budget", help="Largest share of failed samples (0 to 1).")
+]
+ModelGlob = Annotated[str, typer.Option("--models", help="Only models of the study that match this glob.")]
+DatasetGlob = Annotated[
+    str, typer.Option("--datasets", help="Only datasets of the study that match this glob.")
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Use about this many samples per split (whole shards).")
+]
+Offline = Annotated[
+    bool, typer.Option("--offline/--online", help="Never, or when needed, ask a hub for weights.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Images decoded at once; never changes results.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fairray {version('fairray')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Evaluate medical foundation models: utility and fairness, with uncertainty."""
+
+
+@app.command(
+    epilog="Examples: fairray run examples/demo.yaml | fairray run STUDY -o measure.bootstrap=500 --workers 8"
+)
+def run(
+    study: StudyFile,
+    override: Override = None,
+    store: StoreFolder = None,
+    seed: Seed = None,
+    fail_budget: FailBudget = None,
+    models: ModelGlob = "*",
+    datasets: DatasetGlob = "*",
+    limit: Limit = None,
+    offline: Offline = True,
+    batch_size: BatchSize = 32,
+    workers: Annotated[int | None, typer.Option(min=1, help="Items at a time; all CPUs by default.")] = None,
+    address: Annotated[str | None, typer.Option(help="Address of a running Ray cluster.")] = None,
+    dashboard: Annotated[bool, typer.Option(help="Serve Ray's dashboard on loopback.")] = False,
+    gpu_share: Annotated[float, typer.Option(min=0.01, max=1, help="Share of a GPU per worker.")] = 1.0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default what torch sees.")] = None,
+    executor: Annotated[str, typer.Option(help="ray, or serial (this process only).")] = "ray",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a study: convert, compute, measure, report. Safe to repeat; continues where it stopped."""
+    from jobs.commands import studies
+
+    given = studies.read(study, override, store, seed, fail_budget)
+    plan = studies.plan_options(limit, models, datasets, offline, batch_size)
+    if dry_run:
+        raise typer.Exit(studies.show_plan(given, plan, as_json))
+    options = studies.run_options(plan, executor, workers, address, dashboard, gpu_share, device)
+    raise typer.Exit(studies.run(given, options, as_json))
+
+
+@app.command()
+def plan(
+    study: StudyFile,
+    override: Override = None,
+    store: StoreFolder = None,
+    models: ModelGlob = "*",
+    datasets: DatasetGlob = "*",
+    limit: Limit = None,
+    offline: Offline = True,
+    as_json: AsJson = False,
+) -> None:
+    """Show the tasks of a study, their predicted cost, missing weights, and groups too small to judge."""
+    from jobs.commands import studies
+
+    given = studies.read(study, override, store, None, None)
+    options = studies.plan_options(limit, models, datasets, offline, 32)
+    raise typer.Exit(studies.show_plan(given, options, as_json))
+
+
+@app.command()
+def status(
+    study: StudyFile, override: Override = None, store: StoreFolder = None, as_json: AsJson = False
+) -> None:
+    """Show how far a study is."""
+    from jobs.commands import studies
+
+    raise typer.Exit(studies.status(studies.read(study, override, store, None, None), as_json))
+
+
+@app.command()
+def verify(
+    study: StudyFile,
+    override: Override = None,
+    store: StoreFolder = None,
+    drop: Annotated[
+        bool, typer.Option(help="Forget faulty parts, so that the next run makes them again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every committed byte and that every sample is covered exactly once. Exit code 3 if not."""
+    from jobs.commands import studies
+
+    raise typer.Exit(studies.verify(studies.read(study, override, store, None, None), as_json, drop=drop))
+
+
+@app.command()
+def report(study: StudyFile, override: Override = None, store: StoreFolder = None) -> None:
+    """Write the report of what is committed: one HTML page, CSV and LaTeX tables."""
+    from jobs.commands import studies
+
+    raise typer.Exit(studies.report(studies.read(study, override, store, None, None)))
+
+
+@app.command(
+    epilog='Example: fairray query results/demo "select model, avg(dice) from segmentations group by model"'
+)
+def query(
+    store: Annotated[Path, typer.Argument(help="Store folder.")],
+    sql: Annotated[str, typer.Argument(help="DuckDB SQL; 'show tables' lists the views.")] = "show tables",
+    as_json: AsJson = False,
+) -> None:
+    """Run SQL over a store: predictions, segmentations, embeddings (attributes joined), metrics, gaps, commits."""
+    from jobs.commands import stores
+
+    raise typer.Exit(stores.query(store, sql, as_json))
+
+
+@app.command()
+def export(
+    store: Annotated[Path, typer.Argument(help="Store folder.")],
+    out: Annotated[Path, typer.Argument(help="File to write: .parquet or .csv.")],
+    table: Annotated[str, typer.Option(help="Which table.")] = "predictions",
+) -> None:
+    """Write one table of a store, attributes joined, as a flat file."""
+    from jobs.commands import stores
+
+    raise typer.Exit(stores.export(store, table, out))
+
+
+@app.command(epilog="Example: fairray shard ham10000 --raw HAM10000 --out data/ham10000")
+def shard(
+    dataset: Annotated[str, typer.Argument(help="Adapter name; see 'fairray datasets ls'.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    raw: Annotated[Path | None, typer.Option(help="The publisher's folder.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("-o", help="Option of the adapter: key=value (YAML).")
+    ] = None,
+    max_side: Annotated[
+        int | None, typer.Option(min=16, help="Longest side of stored images in pixels.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
+    samples_per_shard: Annotated[int, typer.Option(min=1, help="Samples per tar.")] = 256,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all CPUs by default.")] = None,
+) -> None:
+    """Convert a dataset to shards."""
+    from jobs.commands import datasets as command
+
+    settings = command.convert_settings(max_side, seed, samples_per_shard)
+    raise typer.Exit(command.convert_one(dataset, raw, out, override or [], settings, workers))
+
+
+@datasets_app.command("ls")
+def datasets_ls(as_json: AsJson = False) -> None:
+    """List the datasets that can be converted."""
+    from jobs.commands import datasets as command
+
+    raise typer.Exit(command.ls(as_json))
+
+
+@datasets_app.command("show")
+def datasets_show(
+    dataset: Annotated[str, typer.Argument(help="Adapter name, or a converted folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a dataset: targets, attributes, licence; counts for a converted one."""
+    from jobs.commands import datasets as command
+
+    raise typer.Exit(command.show(dataset, as_json))
+
+
+@datasets_app.command("verify")
+def datasets_verify(folder: Annotated[Path, typer.Argument(help="Converted folder.")]) -> None:
+    """Check every shard of a converted dataset. Exit code 3 if one is damaged."""
+    from jobs.commands import datasets as command
+
+    raise typer.Exit(command.verify_one(folder))
+
+
+@models_app.command("ls")
+def models_ls(match: Annotated[str, typer.Argument(help="Glob.")] = "*", as_json: AsJson = False) -> None:
+    """List the models."""
+    from jobs.commands import models as command
+
+    raise typer.Exit(command.ls(match, as_json))
+
+
+@models_app.command("show")
+def models_show(model: Annotated[str, typer.Argument(help="Model name.")], as_json: AsJson = False) -> None:
+    """Show a model: preprocessing, weights, licence, what it was trained on."""
+    from jobs.commands import models as command
+
+    raise typer.Exit(command.show(model, as_json))
+
+
+WeightFolders = Annotated[list[Path] | None, typer.Option("--weights", help="Folder with weight files.")]
+
+
+@models_app.command("fetch")
+def models_fetch(
+    model: Annotated[str, typer.Argument(help="Model name.")], weights: WeightFolders = None
+) -> None:
+    """Get a model's weights from its hub, so that compute nodes can work offline."""
+    from jobs.commands import models as command
+
+    raise typer.Exit(command.fetch(model, weights or [], offline=False))
+
+
+@models_app.command("verify")
+def models_verify(
+    model: Annotated[str, typer.Argument(help="Model name.")], weights: WeightFolders = None
+) -> None:
+    """Check that a model's weights are here, have the pinned hash and load."""
+    from jobs.commands import models as command
+
+    raise typer.Exit(command.verify(model, weights or []))
+
+
+@app.command()
+def doctor(
+    folder: Annotated[Path, typer.Argument(help="Where results would go.")] = Path(), as_json: AsJson = False
+) -> None:
+    """Show what this machine has, what is missing, and how to get it."""
+    from jobs.commands import machine
+
+    raise typer.Exit(machine.doctor(folder, as_json))
+
+
+def main() -> None:
+    """Run the command line; turn errors into messages and exit codes."""
+    try:
+        app()
+    except UserError as error:
+        _say(error)
+        sys.exit(2)
+    except FairRayError as error:
+        from jobs.store import StoreFull
+
+        _say(error)
+        sys.exit(75 if isinstance(error, StoreFull) else 3)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _say(error: Exception) -> None:
+    print(f"fairray: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""``fairray models``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from evaluator.models.card import ModelCard
+from evaluator.models.registry import default_registry
+from evaluator.models.weights import locate
+from jobs.commands.output import out, print_json, print_table, say
+from jobs.run import Exit
+
+
+def ls(match: str, as_json: bool) -> int:
+    """List the models of the registry."""
+    registry = default_registry()
+    cards = registry.find(match)
+    for problem in registry.problems:
+        say(problem)
+    if as_json:
+        print_json([_plain(card) for card in cards])
+        return Exit.COMPLETE
+    rows = [
+        (card.name, card.family, card.architecture, _task(card), card.preprocessing.size, card.licence)
+        for card in cards
+    ]
+    print_table("models", ("name", "family", "architecture", "task", "input", "licence"), rows)
+    return Exit.COMPLETE
+
+
+def show(name: str, as_json: bool) -> int:
+    """Show one model."""
+    card = default_registry().card(name)
+    if as_json:
+        print_json(_plain(card))
+        return Exit.COMPLETE
+    rows = [(key, value) for key, value in _plain(card).items() if value not in (None, (), {}, [])]
+    print_table(card.name, ("field", "value"), rows)
+    return Exit.COMPLETE
+
+
+def fetch(name: str, folders: Sequence[Path], *, offline: bool) -> int:
+    """Make sure that the weights are on this machine."""
+    for card in default_registry().find(name):
+        found = locate(card, folders, offline=offline)
+        out().print(
+            f"{card.name}: {found.path or 'no file needed'} sha256 {found.sha256}",
+            markup=False,
+            soft_wrap=True,
+        )
+    return Exit.COMPLETE
+
+
+def verify(name: str, folders: Sequence[Path]) -> int:
+    """Check hash and structure of the weights by loading them."""
+    from evaluator.models.loading import load_model
+
+    for card in default_registry().find(name):
+        found = locate(card, folders, offline=True)
+        load_model(card, found)
+        out().print(
+            f"{card.name}: weights are whole and fill the model (sha256 {found.sha256})",
+            markup=False,
+            soft_wrap=True,
+        )
+    return Exit.COMPLETE
+
+
+def _plain(card: ModelCard) -> dict[str, object]:
+    return {**asdict(card), "abilities": sorted(card.abilities), "task": _task(card)}
+
+
+def _task(card: ModelCard) -> str:
+    kinds = [("encode", "classification"), ("segment", "segmentation")]
+    return "+".join(task for ability, task in kinds if ability in card.abilities)

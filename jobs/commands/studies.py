@@ -1,0 +1,184 @@
+"""``fairray run``, ``plan``, ``status``, ``verify`` and ``report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+from jobs.commands.output import err, out, print_json, print_table, say
+from jobs.commands.summary import print_summary, summary_rows
+from jobs.plan import Plan, PlanOptions, make_plan
+from jobs.run import Exit, Outcome, RunOptions, prepare, run_study
+from jobs.store import Store
+from jobs.study import Study, load_study
+from shards.errors import UserError
+
+
+def read(
+    path: Path, overrides: list[str] | None, store: Path | None, seed: int | None, fail_budget: float | None
+) -> Study:
+    """Read a study with what the command line adds."""
+    extra = [("store", store), ("measure.seed", seed), ("fail_budget", fail_budget)]
+    given = [f"{key}={value}" for key, value in extra if value is not None]
+    return load_study(path, [*(overrides or []), *given])
+
+
+def plan_options(
+    limit: int | None, models: str, datasets: str, offline: bool, batch_size: int
+) -> PlanOptions:
+    """Gather what narrows a plan."""
+    return PlanOptions(limit=limit, models=models, datasets=datasets, offline=offline, batch_size=batch_size)
+
+
+def run_options(
+    plan: PlanOptions,
+    executor: str,
+    workers: int | None,
+    address: str | None,
+    dashboard: bool,
+    gpu_share: float,
+    device: str | None,
+) -> RunOptions:
+    """Gather where a study runs, refusing names that do not exist."""
+    kinds = get_args(RunOptions.__annotations__["executor"]) or ("ray", "serial")
+    if executor not in kinds:
+        raise UserError(f"--executor must be one of {', '.join(kinds)}, got {executor!r}.")
+    if device not in (None, "cpu", "cuda"):
+        raise UserError(f"--device must be cpu or cuda, got {device!r}.")
+    return RunOptions(
+        plan=plan,
+        executor="serial" if executor == "serial" else "ray",
+        workers=workers,
+        address=address,
+        dashboard=dashboard,
+        gpu_share=gpu_share,
+        device=device,
+    )
+
+
+def run(study: Study, options: RunOptions, as_json: bool) -> int:
+    """Run a study and print its results."""
+    outcome = run_study(study, options, err())
+    for line in outcome.plan.skipped:
+        say(f"skipped: {line}")
+    if as_json:
+        print_json(_outcome_json(outcome))
+    else:
+        print_summary(outcome.tables, outcome.plan)
+        out().print(_work_done(outcome), markup=False)
+        out().print(f"report: {outcome.report}", markup=False, soft_wrap=True)
+    for message in outcome.messages:
+        say(message)
+    return outcome.exit
+
+
+def show_plan(study: Study, options: PlanOptions, as_json: bool) -> int:
+    """Show what would be done."""
+    from jobs.preview import preview_tasks, small_groups
+
+    plan = make_plan(study, options)
+    store = Store(study.store) if (study.store / "store.json").exists() else None
+    tasks, small = preview_tasks(plan, store), small_groups(plan)
+    if as_json:
+        print_json({"tasks": tasks, "skipped": plan.skipped, "blocked": plan.blocked, "small_groups": small})
+        return Exit.COMPLETE
+    _print_dicts(f"plan of {study.study}", tasks)
+    total = sum(task["predicted_s"] for task in tasks if task["state"] != "done")
+    out().print(f"predicted work left: {total:,.0f} s on one CPU worker (assumed 60 GFLOP/s)", markup=False)
+    if small:
+        _print_dicts("groups too small to judge (shown, but without a value)", small)
+    for line in plan.skipped:
+        say(f"skipped: {line}")
+    for line in plan.blocked:
+        say(line)
+    return Exit.COMPLETE
+
+
+def status(study: Study, as_json: bool) -> int:
+    """Show how far every task is."""
+    from jobs.coverage import states
+
+    plan, store = _planned(study)
+    rows = [
+        {
+            "task": s.task.id,
+            "dataset": s.task.dataset,
+            "model": s.task.model,
+            "parts": f"{s.parts_done}/{len(s.task.parts)}",
+            "rows": s.rows,
+            "failed": s.failed,
+        }
+        for s in states(plan, store)
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        _print_dicts(f"status of {study.study}", rows)
+        done = sum(s.complete for s in states(plan, store))
+        out().print(f"{done} of {len(rows)} tasks are complete", markup=False)
+    return Exit.COMPLETE
+
+
+def verify(study: Study, as_json: bool, *, drop: bool) -> int:
+    """Check everything that is committed against the study."""
+    from jobs.coverage import drop as drop_part
+    from jobs.coverage import find_faults
+
+    store = Store(study.store)
+    plan = prepare(study, PlanOptions(), store)
+    faults = list(find_faults(plan, store))
+    if as_json:
+        print_json([vars(fault) for fault in faults])
+    for fault in faults:
+        say(f"{fault.task}/{fault.part}: {fault.kind}: {fault.detail}")
+        if drop:
+            drop_part(store, fault)
+    if not faults and not as_json:
+        parts = sum(len(task.parts) for task in plan.tasks)
+        out().print(f"{parts} parts of {len(plan.tasks)} tasks are complete and unaltered", markup=False)
+    return Exit.FAILURES if faults else Exit.COMPLETE
+
+
+def report(study: Study) -> int:
+    """Write the report anew from what is committed."""
+    from jobs.assemble import content_of, read_tables, report_path, write_page
+    from jobs.plan import find_tasks
+
+    plan, store = _planned(study)
+    measured = tuple(task for task in find_tasks(plan, ["measure"]) if store.is_complete(task))
+    if not measured:
+        raise UserError(
+            f"study {study.study!r} has no measured task in {study.store} yet. Run it first: fairray run STUDY."
+        )
+    tables = read_tables(store, measured, study.measure.alpha)
+    page = write_page(content_of(store, plan, tables), report_path(store, study.study).parent)
+    out().print(f"report: {page}", markup=False, soft_wrap=True)
+    return Exit.COMPLETE
+
+
+def _planned(study: Study) -> tuple[Plan, Store]:
+    store = Store(study.store)
+    return make_plan(study, PlanOptions(), hashes=store.path / "hashes" / "weights.json"), store
+
+
+def _work_done(outcome: Outcome) -> str:
+    if outcome.tally is None:
+        return "everything was done already; nothing was computed"
+    tally = outcome.tally
+    return f"{tally.done} parts computed, {tally.kept} kept from before, {tally.failed_rows} samples failed"
+
+
+def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+    tally = outcome.tally
+    return {
+        "exit": int(outcome.exit),
+        "computed": tally.done if tally else 0,
+        "report": str(outcome.report),
+        "messages": list(outcome.messages),
+        "results": summary_rows(outcome.tables),
+    }
+
+
+def _print_dicts(title: str, rows: list[dict[str, Any]]) -> None:
+    columns = list(rows[0]) if rows else []
+    print_table(title, columns, [[row[c] for c in columns] for row in rows])

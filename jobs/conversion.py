@@ -1,0 +1,85 @@
+"""Converts the datasets of a study that are not converted yet."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING
+
+from jobs.study import DatasetEntry, Study
+from shards.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from shards.convert import ConvertProgress
+
+
+def convert_missing(study: Study, datasets: str, workers: int | None, console: Console) -> None:
+    """Convert every matching dataset whose folder holds no finished conversion.
+
+    Raises
+    ------
+    UserError
+        If a dataset is not converted and the study does not say from what to convert it.
+    """
+    for name, entry in study.datasets.items():
+        if fnmatch.fnmatch(name, datasets) and not (entry.shards / "dataset.json").exists():
+            _convert(name, entry, workers, console)
+
+
+def _convert(name: str, entry: DatasetEntry, workers: int | None, console: Console) -> None:
+    from shards.convert import convert
+    from shards.datasets import adapter_names, make_adapter
+
+    kind = (entry.adapter or name).replace("_", "-")
+    if kind not in adapter_names():
+        raise UserError(
+            f"dataset {name!r}: {entry.shards} holds no converted dataset, and {kind!r} is no adapter to convert it with. "
+            f"Correct 'shards', or give 'adapter' (one of {', '.join(adapter_names())}) and 'raw'."
+        )
+    adapter = make_adapter(kind, entry.adapter_options())
+    options = entry.convert.options(workers)
+    with ConversionDisplay(console, f"converting {name}") as display:
+        convert(adapter, entry.shards, options, display.update)
+
+
+class ConversionDisplay:
+    """Progress of one conversion, as a context manager: a live bar on a terminal, one line at the end elsewhere.
+
+    Parameters
+    ----------
+    console
+        Where to show it.
+    what
+        Text before the bar.
+    """
+
+    def __init__(self, console: Console, what: str) -> None:
+        from rich.progress import Progress
+
+        self._console = console
+        self._what = what
+        self._bar = Progress(
+            *Progress.get_default_columns(), console=console, disable=not console.is_terminal
+        )
+        self._line = self._bar.add_task(what, total=None)
+        self._last: ConvertProgress | None = None
+
+    def __enter__(self) -> ConversionDisplay:
+        """Start the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """End the bar; say how it went."""
+        self._bar.stop()
+        if self._last is not None and error is None:
+            last = self._last
+            self._console.print(
+                f"{self._what}: {last.samples_done} samples, {last.rejected} rejected", highlight=False
+            )
+
+    def update(self, progress: ConvertProgress) -> None:
+        """Show how far the conversion is."""
+        self._last = progress
+        self._bar.update(self._line, total=progress.samples_total, completed=progress.samples_done)
