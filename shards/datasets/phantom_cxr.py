@@ -66,8 +66,8 @@ class PhantomCxr(Adapter):
     disparity
         By how much the sign is fainter in `group`: 0 not at all, 1 invisible.
     attribute, group
-        For whom it is fainter: ``"sex"`` with ``"female"`` or ``"male"``; ``"race"`` with ``"asian"``, ``"black"``
-        or ``"white"``; ``"age"`` with ``"60+"`` or ``"<60"`` (any number of years).
+        For whom it is fainter: ``"sex"`` with ``"female"`` or ``"male"``; ``"race"`` with ``"asian"``,
+        ``"black"`` or ``"white"``; ``"age"`` with ``"60+"`` or ``"<60"`` (any number of years).
     views
         Pictures per subject; all have the same label.
     """

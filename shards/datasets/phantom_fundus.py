@@ -55,8 +55,8 @@ class PhantomFundus(Adapter):
     disparity
         By how much the edge of the cup is fainter in `group`: 0 not at all, 1 invisible.
     attribute, group
-        For whom it is fainter: ``"sex"`` with ``"female"`` or ``"male"``; ``"race"`` with ``"asian"``, ``"black"``
-        or ``"white"``; ``"age"`` with ``"60+"`` or ``"<60"`` (any number of years).
+        For whom it is fainter: ``"sex"`` with ``"female"`` or ``"male"``; ``"race"`` with ``"asian"``,
+        ``"black"`` or ``"white"``; ``"age"`` with ``"60+"`` or ``"<60"`` (any number of years).
     """
 
     name: ClassVar[str] = "phantom-fundus"

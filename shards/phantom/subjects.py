@@ -1,8 +1,8 @@
 """People who do not exist: sex, age and race that are independent of each other and of every label.
 
 Guarantee: a subject depends on its seed and number alone, so tables of different length agree on the subjects
-they share. What is true of a subject and what is recorded of it are kept apart: a planted disparity follows the
-truth, as it would in life, while a few percent of the records are empty.
+they share. What is true of a subject and what is recorded of it are kept apart: a planted disparity follows
+the truth, as it would in life, while a few percent of the records are empty.
 """
 
 from __future__ import annotations
