@@ -1,0 +1,1 @@
+"""Uncertainty: bootstrap of subjects, gaps and their chance level, tests, multiplicity, claims."""

@@ -1,0 +1,143 @@
+"""From numbers to claims: the one rule by which a gap is called found, absent as far as one can see, or not judgeable.
+
+* ``gap found``: the family-adjusted p-value is below alpha.
+* ``no reliable gap``: it is not, and this test set would have found a relevant gap with power 0.8.
+* ``cannot judge``: everything else. No significant difference in a small test set is not fairness.
+
+Relevant means at least `relevant` on the metric's scale (0 to 1); for metrics on another scale (distances) any detectable gap
+does, and the sentence states it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from evaluator.statistics.multiplicity import PRIMARY, family_size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Claim = Literal["gap found", "no reliable gap", "cannot judge"]
+GAP: Claim = "gap found"
+NONE: Claim = "no reliable gap"
+UNJUDGED: Claim = "cannot judge"
+KEYS = (
+    "dataset", "model", "usage", "mitigation", "seed", "split", "target", "structure", "prompt", "task",
+    "attribute", "metric", "convention",
+)  # fmt: skip
+_OTHER_SCALE = ("hd95_mm", "hd95_px")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim on one gap.
+
+    Attributes
+    ----------
+    finding
+        What is claimed.
+    sentence
+        The same in plain words, with the numbers it rests on.
+    """
+
+    finding: Claim
+    sentence: str
+
+
+def judge(gap: Mapping[str, Any], *, alpha: float, relevant: float, resolution: float = 0.0) -> Finding:
+    """Apply the rule to one row of the gaps table.
+
+    Parameters
+    ----------
+    gap
+        A row with `p_adjusted` filled.
+    alpha
+        Significance level of the family.
+    relevant
+        Smallest gap that matters, in [0, 1].
+    resolution
+        Smallest adjusted p-value that the number of permutations allows in this family.
+
+    Returns
+    -------
+    Finding
+        The claim.
+    """
+    what = f"{gap['metric']} by {gap['attribute']}"
+    p, detectable = _number(gap["p_adjusted"]), _number(gap["detectable"])
+    if gap["status"] != "ok" or p is None:
+        return Finding(UNJUDGED, f"{what}: cannot be judged ({gap['reason'] or 'not tested'}).")
+    seen = f"{gap['best_group']} is better than {gap['worst_group']} by {_text(gap['raw'])}"
+    chance = f"chance alone gives {_text(gap['null_mean'])}"
+    if p < alpha:
+        return Finding(
+            GAP,
+            f"{what}: {seen}, {_text(gap['adjusted'])} of it beyond chance ({chance}; adjusted p {_p_text(p)}).",
+        )
+    if resolution >= alpha:
+        return Finding(
+            UNJUDGED,
+            f"{what}: too few permutations for so many tests (adjusted p cannot be below {_text(resolution)});"
+            " raise measure.permutations.",
+        )
+    if detectable is None:
+        return Finding(UNJUDGED, f"{what}: {seen}, {chance}; how small a gap could be found is unknown.")
+    able = f"a gap of {_text(detectable)} or more would have been found with power 0.8"
+    if gap["metric"] in _OTHER_SCALE or detectable <= relevant:
+        return Finding(NONE, f"{what}: no reliable gap ({seen}; {chance}; adjusted p {_p_text(p)}); {able}.")
+    return Finding(
+        UNJUDGED,
+        f"{what}: too few subjects to judge ({seen}; {chance}; adjusted p {_p_text(p)}); only {able}.",
+    )
+
+
+def findings(
+    gaps: pd.DataFrame, *, alpha: float = 0.05, relevant: float = 0.1, permutations: int | None = None
+) -> pd.DataFrame:
+    """Turn an adjusted gaps table into claims.
+
+    Parameters
+    ----------
+    gaps
+        What :func:`evaluator.statistics.multiplicity.adjust` returned.
+    alpha, relevant
+        See :func:`judge`.
+    permutations
+        How many permutations the p-values rest on; None skips the check of their resolution.
+
+    Returns
+    -------
+    DataFrame
+        One row per row of `gaps`, in its order: the keys, `primary`, `finding` and `sentence`.
+    """
+    table = gaps[[key for key in KEYS if key in gaps.columns]].copy()
+    sizes = family_size(gaps)
+    table["primary"] = gaps["metric"].isin(PRIMARY)
+    floor = 0.0 if permutations is None else 1.0 / (permutations + 1)
+    resolutions = (sizes * floor).where(table["primary"], floor)
+    rows: list[dict[str, Any]] = [
+        dict(zip(gaps.columns, row, strict=True)) for row in gaps.itertuples(index=False)
+    ]
+    claims = [
+        judge(row, alpha=alpha, relevant=relevant, resolution=float(resolution))
+        for row, resolution in zip(rows, resolutions, strict=True)
+    ]
+    table["finding"] = [claim.finding for claim in claims]
+    table["sentence"] = [claim.sentence for claim in claims]
+    return table
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _text(value: Any) -> str:
+    number = _number(value)
+    return "unknown" if number is None else f"{number:.3f}"
+
+
+def _p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
