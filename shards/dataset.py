@@ -31,6 +31,8 @@ DATASET_FILE = "dataset.json"
 INDEX_FILE = "index.parquet"
 REJECTED_FILE = "rejected.parquet"
 SHARDS_FOLDER = "shards"
+#: Holds what an unfinished conversion has done so far.
+PARTS_FOLDER = ".parts"
 FORMAT = 1
 _ALLOWED = frozenset({"image.png", "image.jpg", "mask.png"})
 
@@ -228,7 +230,7 @@ def open_dataset(path: Path) -> Dataset:
     path = Path(path).absolute()
     file = path / DATASET_FILE
     if not file.is_file():
-        if (path / ".parts").is_dir():
+        if (path / PARTS_FOLDER).is_dir():
             raise UserError(
                 f"the conversion in {path} is not finished; repeat 'fairray shard' to continue it."
             )
@@ -238,11 +240,14 @@ def open_dataset(path: Path) -> Dataset:
         value = json.loads(file.read_text())
         version = value["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is damaged ({error}); convert the dataset again.") from error
+        raise UserError(
+            f"{file} is damaged ({error}); convert the dataset again into a new folder."
+        ) from error
     if version != FORMAT:
         raise UserError(
-            f"{path} has format {version}, this version of FairRay reads format {FORMAT}; convert the dataset again, or use "
-            f"the version that wrote it ({value.get('software', {}).get('fairray', 'unknown')})."
+            f"{path} has format {version}, this version of FairRay reads format {FORMAT}; convert the dataset "
+            "again into a new folder, or use the version of FairRay that wrote it "
+            f"({value.get('software', {}).get('fairray', 'unknown')})."
         )
     try:
         return Dataset(
@@ -256,7 +261,7 @@ def open_dataset(path: Path) -> Dataset:
         )
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{file} is damaged (lacks or misnames {error}); convert the dataset again."
+            f"{file} is damaged (lacks or misnames {error}); convert the dataset again into a new folder."
         ) from error
 
 
@@ -289,12 +294,14 @@ def _read_parquet(path: Path, expected: str | None) -> pa.Table:
     import pyarrow.parquet as pq
 
     if not path.is_file():
-        raise UserError(f"{path} is missing; convert the dataset again.")
+        raise UserError(f"{path} is missing; convert the dataset again into a new folder.")
     if expected is not None and sha256_file(path) != expected:
         raise UserError(
-            f"{path} is not the file that was written with its {DATASET_FILE}; convert the dataset again."
+            f"{path} is not the file that was written with its {DATASET_FILE}; convert the dataset again into a new folder."
         )
     try:
         return pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); convert the dataset again.") from error
+        raise UserError(
+            f"{path} cannot be read ({error}); convert the dataset again into a new folder."
+        ) from error

@@ -18,13 +18,15 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from shards.adapter import UnreadableSample
 
 ImageArray = NDArray[np.uint8] | NDArray[np.uint16]
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_ORIENTATION = 0x0112
+_PHOTOMETRIC = 262
 _GREY16 = ("I;16", "I;16B", "I;16L", "I;16N")
 #: Encoded by every conversion: stronger compression costs much time and gains little on images of living
 #: things.
@@ -86,7 +88,26 @@ def decode(data: bytes) -> ImageArray:
     UnreadableSample
         If the bytes are not such an image (see the module's text for the reasons).
     """
-    image = _open(data)
+    if not data:
+        raise UnreadableSample("empty_file", "the file has no bytes")
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            _refuse_lossy(image)
+            image.load()
+            return _upright(_pixels(image), image.getexif().get(_ORIENTATION, 1))
+    except (UnreadableSample, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableSample("too_large", str(error)) from error
+    except Exception as error:
+        # Decoders raise anything on damaged bytes; the text of some holds an address, which differs from run
+        # to run.
+        known = "cannot identify image file" not in str(error)
+        text = str(error) if known else "not an image of a known format"
+        raise UnreadableSample("decode_error", text or type(error).__name__) from error
+
+
+def _pixels(image: Image.Image) -> ImageArray:
     if image.mode in _GREY16 or image.mode == "I":
         return _grey16(image)
     if image.mode in ("L", "RGB"):
@@ -157,7 +178,7 @@ def resize_image(image: ImageArray, size: tuple[int, int]) -> ImageArray:
     to = (size[1], size[0])
     if image.dtype == np.uint16:
         resized = np.asarray(Image.fromarray(image.astype(np.float32)).resize(to, Image.Resampling.BICUBIC))
-        return np.clip(np.rint(resized), 0, 65535).astype(np.uint16)
+        return cast("NDArray[np.uint16]", np.clip(np.rint(resized), 0, 65535).astype(np.uint16))
     return cast("NDArray[np.uint8]", np.asarray(Image.fromarray(image).resize(to, Image.Resampling.BICUBIC)))
 
 
@@ -229,7 +250,7 @@ def lossless_jpeg(data: bytes) -> bytes | None:
     if not data.startswith(b"\xff\xd8"):
         return None
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        turned = image.getexif().get(0x0112, 1) != 1
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
         if image.format != "JPEG" or image.mode not in ("L", "RGB") or turned:
             return None
     return _strip_metadata(data)
@@ -253,27 +274,11 @@ def _strip_metadata(data: bytes) -> bytes | None:
     return None
 
 
-def _open(data: bytes) -> Image.Image:
-    if not data:
-        raise UnreadableSample("empty_file", "the file has no bytes")
-    try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        _refuse_lossy(image)
-        image.load()
-        return ImageOps.exif_transpose(image)
-    except UnreadableSample:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableSample("too_large", str(error)) from error
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise UnreadableSample("decode_error", _clean(str(error)) or type(error).__name__) from error
-
-
-def _clean(text: str) -> str:
-    """Drop texts that hold the address of an object, which differs from run to run."""
-    return "not an image of a known format" if "cannot identify image file" in text else text
+def _upright(pixels: ImageArray, orientation: int) -> ImageArray:
+    """Turn pixels as the EXIF orientation says; an unknown one means none."""
+    flipped = {2: (1,), 3: (0, 1), 4: (0,), 6: (0,), 7: (0, 1), 8: (1,)}.get(orientation, ())
+    pixels = cast("ImageArray", np.flip(pixels, flipped))
+    return np.ascontiguousarray(pixels.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else pixels)
 
 
 def _refuse_lossy(image: Image.Image) -> None:
@@ -285,7 +290,8 @@ def _refuse_lossy(image: Image.Image) -> None:
         )
     if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
         raise UnreadableSample("unsupported_pixels", "the file has several pages; expected one 2D image")
-    raw_modes = [tile.args if isinstance(tile.args, str) else tile.args[0] for tile in image.tile]
+    tiles = getattr(image, "tile", [])
+    raw_modes = [tile.args if isinstance(tile.args, str) else tile.args[0] for tile in tiles]
     if image.format in ("PNG", "TIFF") and image.mode not in (*_GREY16, "I") and ";16" in str(raw_modes):
         raise UnreadableSample(
             "unsupported_pixels", "colours or transparency of 16 bits; expected 16-bit grey"
@@ -296,11 +302,15 @@ def _grey16(image: Image.Image) -> NDArray[np.uint16]:
     values = np.asarray(image)
     if values.size and (int(values.min()) < 0 or int(values.max()) > 65535):
         raise UnreadableSample("unsupported_pixels", "intensities outside 0-65535; expected 8 or 16 bits")
-    return values.astype(np.uint16)
+    grey = values.astype(np.uint16)
+    # Pillow turns "minimum is white" round for 8 bits only.
+    white_first = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]
+    return np.uint16(65535) - grey if white_first else grey
 
 
 def _palette_is_grey(image: Image.Image) -> bool:
-    used = np.unique(np.asarray(image.convert("P") if image.mode == "PA" else image))
+    indices = image.getchannel("P") if image.mode == "PA" else image
+    used = np.flatnonzero(indices.histogram()[:256])
     colours = np.asarray(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
     known = colours[used[used < len(colours)]]
     return bool((known == known[:, :1]).all())

@@ -26,29 +26,17 @@ if TYPE_CHECKING:
 
 #: Columns of ``index.parquet`` and ``rejected.parquet`` that no target or attribute may be called.
 RESERVED = frozenset(
-    [
-        "sample_id",
-        "subject_id",
-        "split",
-        "key",
-        "shard",
-        "offset",
-        "size",
-        "sha256",
-        "width",
-        "height",
-        "depth",
-        "spacing_mm",
-        "mask_resized",
-        "source",
-        "reason",
-        "detail",
-        "status",
-        "image",
-        "mask",
-        "json",
-    ]
-) | {f"{part}_{what}" for part in ("image", "mask", "json") for what in ("name", "offset", "size", "sha256")}
+    {
+        *("sample_id", "subject_id", "split", "key", "shard", "offset", "size", "sha256", "source"),
+        *("width", "height", "depth", "spacing_mm", "mask_resized", "image", "mask", "json"),
+        *("status", "reason", "detail"),
+        *(
+            f"{part}_{what}"
+            for part in ("image", "mask", "json")
+            for what in ("name", "offset", "size", "sha256")
+        ),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -176,8 +164,8 @@ def _check_columns(frame: pd.DataFrame, card: DatasetCard) -> None:
         if name in RESERVED or name.startswith("_") or named.count(name) > 1:
             what = "is used twice" if named.count(name) > 1 else "has a meaning of its own in the index"
             raise UserError(
-                f"column {name!r} of {card.name!r} {what}; give every target and attribute a name of its own, not one of "
-                f"{', '.join(sorted(RESERVED))} and not one that starts with '_'."
+                f"column {name!r} of {card.name!r} {what}; give every target and attribute a name of its own, not "
+                f"one of {', '.join(sorted(RESERVED))} and not one that starts with '_'."
             )
     needed = ["sample_id", "subject_id", *named]
     missing = [name for name in needed if name not in frame.columns]
@@ -212,8 +200,8 @@ def _attribute(value: Any, attribute: Attribute, record: Mapping[str, Any]) -> s
         number = math.nan
     if not math.isfinite(number):
         raise UserError(
-            f"attribute {attribute.name!r} of sample {record['sample_id']!r} must be a finite number, got {value!r}. "
-            "Declare the attribute as a category, or list the value among the unknown ones."
+            f"attribute {attribute.name!r} of sample {record['sample_id']!r} must be a finite number, got "
+            f"{value!r}. Declare the attribute as a category, or list the value among the unknown ones."
         )
     return number
 
@@ -222,13 +210,15 @@ def _check_subjects(rows: list[Row], card: DatasetCard) -> None:
     nameless = [row.sample_id for row in rows if not row.subject_id]
     if nameless:
         raise UserError(
-            f"{len(nameless)} samples of {card.name!r} have no subject_id, the first {nameless[:3]}; every sample must name "
-            "its subject, or subjects would leak between splits. Fill the column in, or leave these rows out."
+            f"{len(nameless)} samples of {card.name!r} have no subject_id, the first {nameless[:3]}; every sample "
+            "must name its subject, or subjects would leak between splits. Fill the column in, or leave these rows "
+            "out."
         )
     wrong = [row for row in rows if row.published is not None and row.published not in SPLITS]
     if wrong:
         raise UserError(
-            f"split of sample {wrong[0].sample_id!r} must be one of train, val, test; got {wrong[0].published!r}."
+            f"split of sample {wrong[0].sample_id!r} must be one of train, val, test; got "
+            f"{wrong[0].published!r}."
         )
     splits: dict[str, set[str]] = {}
     for row in rows:
@@ -240,8 +230,8 @@ def _check_subjects(rows: list[Row], card: DatasetCard) -> None:
             f"{subject!r} in {' and '.join(sorted(splits[subject]))}" for subject in torn[:3]
         )
         raise UserError(
-            f"{len(torn)} subjects of {card.name!r} are in more than one split: {examples}. A subject must be in one split "
-            "only. Correct the split column, or leave it out to have splits drawn by subject."
+            f"{len(torn)} subjects of {card.name!r} are in more than one split: {examples}. A subject must be in "
+            "one split only. Correct the split column, or leave it out to have splits drawn by subject."
         )
 
 

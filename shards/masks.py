@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,14 +43,16 @@ def load_mask(path: Path, shape: tuple[int, int], values: Collection[int]) -> Fi
     Raises
     ------
     UnreadableSample
-        ``missing_mask``; ``mask_values`` if it holds another value (an antialiased or JPEG-compressed mask does);
-        ``mask_shape_mismatch`` if it shows another frame than the image; and as :func:`shards.images.read_mask`.
+        ``missing_mask``; ``mask_values`` if it holds another value (an antialiased or JPEG-compressed mask
+        does); ``mask_shape_mismatch`` if it shows another frame than the image; and as
+        :func:`shards.images.read_mask`.
     """
     mask = read_mask(read_bytes(path, missing="missing_mask"))
-    found = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
-    strange = [value for value in found if value not in values]
-    if strange:
-        shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
+    strange = np.ones(256, dtype=bool)
+    strange[list(values)] = False
+    if strange[mask].any():
+        found = np.unique(mask[strange[mask]]).tolist()
+        shown = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
         expected = ", ".join(map(str, sorted(values)))
         raise UnreadableSample("mask_values", f"mask {path.name} has the values {shown}; expected {expected}")
     return fit_mask(mask, shape)
@@ -84,4 +86,4 @@ def fit_mask(mask: NDArray[np.uint8], shape: tuple[int, int]) -> FittedMask:
             "mask_shape_mismatch",
             f"the mask is {mask_width}x{mask_height} and the image {width}x{height}: not the same frame",
         )
-    return FittedMask(cast("NDArray[np.uint8]", resize_mask(mask, shape)), True)
+    return FittedMask(resize_mask(mask, shape), True)

@@ -86,8 +86,8 @@ def _check_known(published: Mapping[str, str], known: Mapping[str, str], *, carv
         before = known.get(name, split)
         if before != split and not (split == "train" and before in carved):
             raise UserError(
-                f"subject {name!r} is in split {split!r} in the manifest but in {before!r} in the dataset that is there "
-                "already; subjects do not move between splits. Convert into a new folder."
+                f"subject {name!r} is in split {split!r} in the manifest but in {before!r} in the dataset that is "
+                "there already; subjects do not move between splits. Convert into a new folder."
             )
 
 

@@ -1,9 +1,10 @@
 """Finds damage in a converted dataset before anything is computed from it.
 
-Guarantee: a shard that is missing, cut off, altered or exchanged for another is found, with the samples it concerns, and so is
-an index that is not the dataset's own or that names bytes no shard has. Hashes are kept in a cache file by size, time of
-change and inode, so that looking again costs one ``stat`` per shard. Trade-off: a change that leaves all three as they were
-is found without the cache only (the reader finds it in any case, sample by sample).
+Guarantee: a shard that is missing, cut off, altered or exchanged for another is found, with the samples it
+concerns, and so is an index that is not the dataset's own or that names bytes no shard has. Hashes are kept
+in a cache file by size, time of change and inode, so that looking again costs one ``stat`` per shard.
+Trade-off: a change that leaves all three as they were is found without the cache only (the reader finds it in
+any case, sample by sample).
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ class Problem:
     file
         Name of the shard, or ``index.parquet``.
     kind
-        ``missing``; ``truncated`` (shorter than written); ``swapped`` (holds another shard of this dataset); ``altered``
-        (other bytes); ``unlisted`` (a file the dataset does not know); ``index`` (the index contradicts the shards).
+        ``missing``; ``truncated`` (shorter than written); ``swapped`` (holds another shard of this dataset);
+        ``altered`` (other bytes); ``unlisted`` (a file the dataset does not know); ``index`` (the index
+        contradicts the shards).
     detail
         What was expected, what was found, what to do.
     sample_ids
@@ -96,7 +98,11 @@ def _entry(path: Path, kept: Any) -> dict[str, Any]:
     """Return size, time, inode and hash of a file; the hash from the cache if the rest is as it was."""
     stat = path.stat()
     now = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "inode": stat.st_ino}
-    if isinstance(kept, dict) and {k: v for k, v in kept.items() if k != "sha256"} == now and "sha256" in kept:
+    if (
+        isinstance(kept, dict)
+        and {k: v for k, v in kept.items() if k != "sha256"} == now
+        and "sha256" in kept
+    ):
         return kept
     return {**now, "sha256": sha256_file(path)}
 
@@ -141,7 +147,9 @@ def _index_problems(dataset: Dataset) -> list[Problem]:
     except UserError as error:
         return [Problem(INDEX_FILE, "index", str(error))]
     sizes = {shard.name: shard.bytes for shard in dataset.shards}
-    astray = tuple(row["sample_id"] for row in rows if row["offset"] + row["size"] > sizes.get(row["shard"], 0))
+    astray = tuple(
+        row["sample_id"] for row in rows if row["offset"] + row["size"] > sizes.get(row["shard"], 0)
+    )
     problems = []
     if astray:
         text = f"{len(astray)} rows of {INDEX_FILE} name bytes that no shard has; convert the dataset again"

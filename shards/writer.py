@@ -83,7 +83,7 @@ class ShardResult:
 
 def adapter_json(adapter: Adapter) -> dict[str, Any]:
     """Return an adapter's name and options as JSON values."""
-    return {"name": type(adapter).__name__, "options": adapter.model_dump(mode="json")}
+    return {"name": adapter.name, "options": adapter.model_dump(mode="json")}
 
 
 def write_shard(job: ShardJob, folder: Path) -> None:
@@ -181,6 +181,10 @@ def _read(job: ShardJob, row: Row) -> Pixels:
         pixels = job.adapter.read(row.values)
     except UnreadableSample:
         raise
+    except OSError as error:
+        raise UnreadableSample(
+            "decode_error", f"a raw file cannot be read: {error.strerror or error}"
+        ) from error
     except Exception as error:
         error.add_note(f"while reading sample {row.sample_id!r} of {job.card.name!r}")
         raise

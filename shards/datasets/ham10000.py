@@ -1,4 +1,4 @@
-"""``ham10000``: dermoscopic images of pigmented skin lesions (Tschandl et al. 2018, doi 10.7910/DVN/DBW86T)."""
+"""``ham10000``: dermoscopic images of pigmented skin lesions (Tschandl et al. 2018)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class Ham10000(Adapter):
     """
 
     name: ClassVar[str] = "ham10000"
-    summary: ClassVar[str] = "10,015 dermoscopic images: 7 diagnoses, malignant or benign, lesion masks; sex, age"
+    summary: ClassVar[str] = (
+        "10,015 dermoscopic images: 7 diagnoses, malignant or benign, lesion masks; sex, age"
+    )
 
     root: Path
 
