@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -245,24 +246,32 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 def _load_torch(path: Path) -> Any:
     import torch
 
+    if _is_torchscript(path):
+        raise UserError(
+            f"weights file {path} is a TorchScript archive (as OpenAI's original CLIP files are), "
+            "which holds code: refused. Use the same weights as safetensors, "
+            "for CLIP 'open_clip_model.safetensors' of the model's hub page."
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"weights file {path} holds pickled objects other than tensors, which could run code: refused. "
-            "Save its tensors as safetensors in a sandbox and use that file."
+            f"weights file {path} holds pickled objects other than tensors, which could run code, or is damaged: "
+            "refused. Save its tensors as safetensors in a sandbox and use that file."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        if "TorchScript" in str(error):
-            raise UserError(
-                f"weights file {path} is a TorchScript archive (as OpenAI's original CLIP files are), "
-                "which holds code: refused. Use the same weights as safetensors, "
-                "for CLIP 'open_clip_model.safetensors' of the model's hub page."
-            ) from error
         cause = str(error).strip().splitlines()[:1]
         raise UserError(
             f"weights file {path} is damaged or no torch file: {''.join(cause)}. Get it again."
         ) from error
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Tell a TorchScript archive by the member that torch itself tells it by."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _tensors(value: Any, path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,252 @@
+import dataclasses
+import hashlib
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from evaluator.models.card import ModelCard, Preprocessing, Weights
+from evaluator.models.catalogue import packaged_cards
+from evaluator.models.weights import LocatedWeights, MissingWeights, load_state, locate
+from shards.errors import UserError
+
+CARDS = {card.name: card for card in packaged_cards()}
+
+
+def card(**weights):
+    return ModelCard(
+        name="some-model",
+        family="timm",
+        architecture="resnet18",
+        weights=Weights(**weights),
+        preprocessing=Preprocessing(32, "squash", "bilinear", (0.5,) * 3, (0.5,) * 3),
+        licence="CC BY 4.0",
+        abilities=frozenset({"encode"}),
+        feature="pool",
+        dimension=512,
+    )
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """An empty hub cache, and a record of every question that would have gone to the network."""
+    import huggingface_hub
+
+    asked = []
+    real = huggingface_hub.hf_hub_download
+
+    def spy(repo, file, *, local_files_only, **rest):
+        if not local_files_only:
+            asked.append((repo, file))
+            raise OSError("no route to host\nmore text")
+        return real(repo, file, local_files_only=True, **rest)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", spy)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub", asked
+
+
+def put_into_cache(cache, repo, file, data):
+    root = cache / f"models--{repo.replace('/', '--')}"
+    commit = "a" * 40
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(commit)
+    (root / "snapshots" / commit).mkdir(parents=True)
+    path = root / "snapshots" / commit / file
+    path.write_bytes(data)
+    return path
+
+
+def test_file_is_found_in_a_folder_or_in_its_models_folder(tmp_path):
+    for place in (tmp_path / "w.pth", tmp_path / "some-model" / "w.pth"):
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(b"abc")
+        found = locate(card(file="w.pth"), [tmp_path / "absent", tmp_path])
+        assert found == LocatedWeights(place, sha256(b"abc"))
+        place.unlink()
+
+
+def test_absolute_path_needs_no_folder(tmp_path):
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"abc")
+    assert locate(card(file=str(path))).path == path
+
+
+def test_wrong_hash_names_file_expected_and_found(tmp_path):
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"abc")
+    expected = "0" * 64
+    with pytest.raises(UserError) as caught:
+        locate(card(file="w.pth", sha256=expected, page="https://example.org/w"), [tmp_path])
+    assert not isinstance(caught.value, MissingWeights)
+    for part in ("some-model", str(path), expected, sha256(b"abc"), "https://example.org/w"):
+        assert part in str(caught.value)
+
+
+def test_missing_weights_say_what_where_and_how_to_get_them(tmp_path):
+    with pytest.raises(MissingWeights) as caught:
+        locate(CARDS["sam-vit-b"], [tmp_path])
+    for part in ("sam-vit-b", "sam_vit_b_01ec64.pth", str(tmp_path), "segment-anything", "Apache-2.0"):
+        assert part in str(caught.value)
+
+
+def test_missing_gated_weights_say_that_they_are_gated(hub_cache):
+    gated = card(file="model.safetensors", hub="org/secret", gated=True)
+    with pytest.raises(MissingWeights, match=r"gated.*fairray models fetch some-model"):
+        locate(gated)
+
+
+def test_offline_never_asks_the_network(hub_cache, tmp_path):
+    _, asked = hub_cache
+    with pytest.raises(MissingWeights, match="timm/vit_base_patch32_clip_224.openai"):
+        locate(CARDS["clip-vit-b32"], [tmp_path], offline=True)
+    assert asked == []
+
+
+def test_online_asks_the_hub_for_safetensors_first_and_reports_its_answer(hub_cache, tmp_path):
+    _, asked = hub_cache
+    with pytest.raises(MissingWeights, match="no route to host") as caught:
+        locate(CARDS["clip-vit-b32"], [tmp_path], offline=False)
+    assert [file for _, file in asked] == ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+    assert "more text" not in str(caught.value)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_cached_hub_file_is_used_without_asking(hub_cache, offline):
+    cache, asked = hub_cache
+    path = put_into_cache(cache, "org/repo", "model.safetensors", b"xyz")
+    found = locate(card(file="model.safetensors", hub="org/repo"), offline=offline)
+    assert (found.path, found.sha256, asked) == (path, sha256(b"xyz"), [])
+
+
+def test_cached_file_under_its_older_name_is_used(hub_cache):
+    cache, _ = hub_cache
+    path = put_into_cache(cache, "org/repo", "pytorch_model.bin", b"xyz")
+    assert locate(card(file="model.safetensors", hub="org/repo")).path == path
+
+
+def test_one_hub_models_file_is_never_taken_for_anothers(hub_cache, tmp_path):
+    # 'model.safetensors' says nothing about whose it is.
+    (tmp_path / "model.safetensors").write_bytes(b"of another model")
+    wanted = card(file="model.safetensors", hub="org/repo")
+    with pytest.raises(MissingWeights):
+        locate(wanted, [tmp_path])
+    own = tmp_path / "some-model" / "model.safetensors"
+    own.parent.mkdir()
+    own.write_bytes(b"own")
+    assert locate(wanted, [tmp_path]).path == own
+
+
+def test_random_weights_have_their_seed_as_identity():
+    control = dataclasses.replace(card(), options={"random_seed": 7})
+    assert locate(control) == LocatedWeights(None, "random:7")
+
+
+def test_remembered_hash_is_that_of_the_current_bytes(tmp_path):
+    path, memory = tmp_path / "w.pth", tmp_path / "cache" / "hashes.json"
+    path.write_bytes(b"abc")
+    assert locate(card(file=str(path)), hashes=memory).sha256 == sha256(b"abc")
+    assert locate(card(file=str(path)), hashes=memory).sha256 == sha256(b"abc")
+    path.write_bytes(b"abcd")
+    assert locate(card(file=str(path)), hashes=memory).sha256 == sha256(b"abcd")
+    assert len(json.loads(memory.read_text())) == 1
+
+
+def test_remembered_hash_saves_reading_the_file_again(tmp_path):
+    path, memory = tmp_path / "w.pth", tmp_path / "hashes.json"
+    path.write_bytes(b"abc")
+    locate(card(file=str(path)), hashes=memory)
+    record = json.loads(memory.read_text())
+    record[str(path)]["sha256"] = "from memory"
+    memory.write_text(json.dumps(record))
+    assert locate(card(file=str(path)), hashes=memory).sha256 == "from memory"
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"x": 1}'])
+def test_damaged_memory_of_hashes_is_made_anew(tmp_path, damaged):
+    path, memory = tmp_path / "w.pth", tmp_path / "hashes.json"
+    path.write_bytes(b"abc")
+    memory.write_text(damaged)
+    assert locate(card(file=str(path)), hashes=memory).sha256 == sha256(b"abc")
+    assert str(path) in json.loads(memory.read_text())
+
+
+STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(1)}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".safetensors"])
+def test_tensors_survive_every_supported_kind_of_file(tmp_path, suffix):
+    path = tmp_path / f"w{suffix}"
+    save_file(STATE, path) if suffix == ".safetensors" else torch.save(STATE, path)
+    state = load_state(path)
+    assert state.keys() == STATE.keys()
+    assert all(torch.equal(state[name], STATE[name]) for name in STATE)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        {"state_dict": STATE, "epoch": 3},
+        {"model": STATE},
+        {"model_state_dict": STATE},
+        {f"module.{name}": tensor for name, tensor in STATE.items()},
+        {"state_dict": {f"module.{name}": tensor for name, tensor in STATE.items()}},
+    ],
+)
+def test_wrappers_and_prefixes_are_taken_off(tmp_path, wrapped):
+    torch.save(wrapped, tmp_path / "w.pth")
+    assert load_state(tmp_path / "w.pth").keys() == STATE.keys()
+
+
+def test_a_prefix_that_only_some_names_have_is_part_of_the_name(tmp_path):
+    torch.save({"module.a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "w.pth")
+    assert set(load_state(tmp_path / "w.pth")) == {"module.a", "b"}
+
+
+class Attack:
+    def __reduce__(self):
+        return (pytest.fail, ("code of the weights file was run",))
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, 2))])
+def test_pickled_objects_are_refused_and_never_run(tmp_path, save):
+    path = tmp_path / "w.pth"
+    save({"a": torch.ones(1), "b": Attack()}, path)
+    with pytest.raises(UserError, match=r"pickled objects other than tensors.*safetensors"):
+        load_state(path)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_torchscript_archive_is_refused_with_a_hint(tmp_path):
+    path = tmp_path / "ViT-B-32.pt"
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
+    with pytest.raises(UserError, match=r"TorchScript archive.*open_clip_model.safetensors"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+@pytest.mark.parametrize("keep", [0, 40, -10])
+def test_cut_files_are_reported_as_damaged(tmp_path, name, keep):
+    path = tmp_path / name
+    save_file(STATE, path) if name.endswith("safetensors") else torch.save(STATE, path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match=f"{name}.*(damaged|pickled)"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": torch.ones(1), "epoch": 3}, {}])
+def test_files_without_a_plain_state_dict_are_refused(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(UserError, match="must hold named tensors"):
+        load_state(tmp_path / "w.pth")
+
+
+def test_other_kinds_of_file_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"\.npz"):
+        load_state(tmp_path / "w.npz")
