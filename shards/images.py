@@ -277,8 +277,9 @@ def _strip_metadata(data: bytes) -> bytes | None:
 def _upright(pixels: ImageArray, orientation: int) -> ImageArray:
     """Turn pixels as the EXIF orientation says; an unknown one means none."""
     flipped = {2: (1,), 3: (0, 1), 4: (0,), 6: (0,), 7: (0, 1), 8: (1,)}.get(orientation, ())
-    pixels = cast("ImageArray", np.flip(pixels, flipped))
-    return np.ascontiguousarray(pixels.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else pixels)
+    upright = np.flip(pixels, flipped)
+    upright = upright.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else upright
+    return cast("ImageArray", np.ascontiguousarray(upright))
 
 
 def _refuse_lossy(image: Image.Image) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ def write_shard(job: ShardJob, folder: Path) -> None:
     if not rows:
         path.unlink()
         result = ShardResult(job.name, job.split, 0, None, rows, rejected)
-    write_text(sidecar(folder, job.name), canonical_json({"identity": job.identity, **asdict(result)}))
+    write_text(sidecar(folder, job.name), canonical_json({"identity": job.identity, **vars(result)}))
 
 
 def load_result(job: ShardJob, sidecars: Path, places: tuple[Path, ...]) -> ShardResult | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -56,9 +55,9 @@ class Ham10000(Adapter):
 
     def card(self) -> DatasetCard:
         """Describe the dataset."""
-        folder = self._folder
+        folder = self._folder()
         attributes = [Attribute("sex"), Attribute("age", "number", "years"), Attribute("localization")]
-        if "dataset" in self._metadata.columns:
+        if "dataset" in self._metadata().columns:
             attributes.append(Attribute("source_dataset"))
         notes = [
             "A subject is a lesion: the publisher gives no patient id, and one patient can have several lesions. Clustering "
@@ -89,8 +88,8 @@ class Ham10000(Adapter):
 
     def manifest(self) -> pd.DataFrame:
         """List the samples; no image is opened."""
-        raw = self._metadata
-        folder = self._folder
+        raw = self._metadata()
+        folder = self._folder()
         places = _images(folder)
         masks = folder / _MASKS
         has_masks = masks.is_dir()
@@ -120,7 +119,6 @@ class Ham10000(Adapter):
         fitted = load_mask(Path(row["_mask"]), (image.shape[0], image.shape[1]), (0, 255))
         return Pixels(image, fitted.mask, encoded=encoded, mask_resized=fitted.resized)
 
-    @cached_property
     def _folder(self) -> Path:
         root = self.root.expanduser().absolute()
         for folder in (root, root / "HAM10000"):
@@ -131,11 +129,10 @@ class Ham10000(Adapter):
             f"files were unpacked as 'root'. {_PAGE}"
         )
 
-    @cached_property
     def _metadata(self) -> pd.DataFrame:
         import pandas as pd
 
-        path = next(self._folder / name for name in _METADATA if (self._folder / name).is_file())
+        path = next(self._folder() / name for name in _METADATA if (self._folder() / name).is_file())
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=list(_UNKNOWN))
         missing = [name for name in _COLUMNS if name not in table.columns]
         if missing:
