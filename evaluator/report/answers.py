@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from evaluator.report.grid import arm_name, records, why
-from evaluator.report.tables import ARM, Measure, Question, gap_table
+from evaluator.report.tables import ARM, Measure, Question, Tally, gap_table
 from evaluator.report.words import is_undefined, metric_words, number, plural
 
 Finding = Literal["gap found", "no reliable gap", "cannot judge"]
@@ -24,27 +24,6 @@ class Claim:
     finding: str
     attribute: str
     sentence: str
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How often an attribute's findings came out each way over all arms and seeds of a question.
-
-    Attributes
-    ----------
-    attribute
-        What was compared.
-    found, none, unclear
-        Arms and seeds with a gap found, with no reliable gap, and that cannot be judged.
-    worst
-        The group that most often fared worst where a gap was found, and how often; empty without one.
-    """
-
-    attribute: str
-    found: int
-    none: int
-    unclear: int
-    worst: str
 
 
 @dataclass(frozen=True)
@@ -73,6 +52,21 @@ class Answer:
     caveats: tuple[str, ...]
     claims: tuple[Claim, ...]
     tallies: tuple[Tally, ...]
+
+    @property
+    def overview(self) -> str:
+        """Findings over all arms and seeds in one sentence; empty where there is but one or none."""
+        most = max((tally.total for tally in self.tallies), default=0)
+        if most < 2:
+            return ""
+        parts = [
+            f"by {tally.attribute} in {tally.found} of {tally.total}"
+            + (f", worst: {tally.worst}" if tally.worst else "")
+            for tally in self.tallies
+            if tally.found
+        ]
+        told = "; ".join(parts) if parts else "in none"
+        return f"Over all {most} combinations, a gap was found {told}."
 
 
 def answer(
@@ -168,6 +162,8 @@ def _claims(findings: pd.DataFrame, leader: Mapping[str, Any]) -> tuple[Claim, .
         counts = Counter(rows["finding"])
         most = max(counts, key=lambda kind: counts[kind])
         sentence = str(rows.loc[rows["finding"] == most, "sentence"].iloc[0])
+        # The attribute stands before the sentence already.
+        sentence = sentence.removeprefix(f"{rows['metric'].iloc[0]} by {attribute}: ")
         if len(rows) > 1:
             sentence += f" ({counts[most]} of {len(rows)} seeds say so.)"
         claims.append(Claim(str(most), str(attribute), sentence))

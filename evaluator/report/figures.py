@@ -13,8 +13,10 @@ from evaluator.report.svg import Drawing, Scale, scale_over
 from evaluator.report.tables import OVERALL, UNKNOWN, group_table
 from evaluator.report.words import UNDEFINED, MetricWords, count, interval, is_undefined, number, readable
 
-_ROW, _AXIS, _WIDTH = 24, 46, 760
+_ROW, _AXIS = 24, 46
+_FOREST, _RANKING = 690, 760  # widths
 _COLOURS = 6
+_NUMBERED = 20  # marks of a trade-off that show their rank; more would hide the marks
 
 
 def forest(metrics: pd.DataFrame, words: MetricWords, *, label: str) -> Markup | None:
@@ -40,14 +42,14 @@ def forest(metrics: pd.DataFrame, words: MetricWords, *, label: str) -> Markup |
         return None
     lines = _forest_lines(rows)
     height = 34 + len(lines) * _ROW + _AXIS
-    draw = Drawing(_WIDTH, height, label)
-    scale = scale_over(values, words.bounds, start=270, end=570)
+    draw = Drawing(_FOREST, height, label)
+    scale = scale_over(values, words.bounds, start=212, end=482)
     bottom = height - _AXIS
     _forest_frame(draw, scale, rows, words, bottom)
     for place, line in enumerate(lines):
         y = 34 + (place + 0.5) * _ROW
         if isinstance(line, str):
-            draw.text(0, y + 5, line, "strong", width=260)
+            draw.text(0, y + 5, line, "strong", width=200)
         else:
             _forest_row(draw, scale, line, words, y)
     _axis(draw, scale, bottom, words.label)
@@ -70,8 +72,8 @@ def _forest_frame(
     draw: Drawing, scale: Scale, rows: Sequence[Mapping[str, Any]], words: MetricWords, bottom: float
 ) -> None:
     draw.text(0, 16, "Group", "muted")
-    draw.text(255, 16, "Subjects", "muted end")
-    draw.text(590, 16, f"{words.label} and interval", "muted")
+    draw.text(198, 16, "Subjects", "muted end")
+    draw.text(498, 16, f"{words.label} and interval", "muted")
     for row in rows:
         if row["attribute"] != OVERALL or is_undefined(row["value"]):
             continue
@@ -85,10 +87,16 @@ def _forest_row(draw: Drawing, scale: Scale, row: Mapping[str, Any], words: Metr
     overall = row["attribute"] == OVERALL
     muted = tone_of(row) == "muted"
     tone = "muted" if muted else "strong" if overall else ""
-    draw.text(0 if overall else 14, y + 5, "all samples" if overall else str(row["group"]), tone, width=185)
-    draw.text(255, y + 5, count(row["n_subjects"]), f"{tone} end")
+    draw.text(
+        0 if overall else 14,
+        y + 5,
+        "all samples" if overall else str(row["group"]),
+        tone,
+        width=140 if overall else 132,
+    )
+    draw.text(198, y + 5, count(row["n_subjects"]), f"{tone} end")
     if is_undefined(row["value"]):
-        draw.text(270, y + 5, f"{UNDEFINED} {group_note(row)}", "muted", width=480)
+        draw.text(212, y + 5, f"{UNDEFINED} {group_note(row)}", "muted halo", width=470)
         return
     x = scale(row["value"])
     colour = "grey" if muted else "c0"
@@ -98,7 +106,7 @@ def _forest_row(draw: Drawing, scale: Scale, row: Mapping[str, Any], words: Metr
     shown = f"{number(row['value'], words.decimals)}" + ("" if span == UNDEFINED else f" ({span})")
     hollow = "hollow" if row["group"] == UNKNOWN and not overall else "solid"
     draw.mark(x, y, 3 if overall else 0, f"{hollow} {colour}", f"{row['group']}: {shown}")
-    draw.text(590, y + 5, shown, tone)
+    draw.text(498, y + 5, shown, tone)
 
 
 def ranking_chart(table: pd.DataFrame, words: MetricWords, *, label: str, most: int = 15) -> Markup | None:
@@ -125,8 +133,8 @@ def ranking_chart(table: pd.DataFrame, words: MetricWords, *, label: str, most: 
     if not values:
         return None
     height = 34 + len(rows) * _ROW + _AXIS
-    draw = Drawing(_WIDTH, height, label)
-    scale = scale_over(values, words.bounds, start=320, end=580)
+    draw = Drawing(_RANKING, height, label)
+    scale = scale_over(values, words.bounds, start=300, end=580)
     bottom = height - _AXIS
     _ranking_frame(draw, scale, rows[0], words, bottom)
     for place, row in enumerate(rows):
@@ -152,7 +160,7 @@ def _ranking_row(draw: Drawing, scale: Scale, row: Mapping[str, Any], words: Met
     span = interval(row["ci_low"], row["ci_high"], words.decimals)
     shown = number(row["value"], words.decimals) + ("" if span == UNDEFINED else f" ({span})")
     draw.text(22, y + 5, count(row["rank"]), "muted end")
-    draw.text(32, y + 5, arm_name(row), "strong" if row["rank"] == 1 else "", width=275)
+    draw.text(32, y + 5, arm_name(row), "strong" if row["rank"] == 1 else "", width=262)
     if span != UNDEFINED:
         draw.line(scale(row["ci_low"]), y, scale(row["ci_high"]), y, "whisker stroke-c0")
     if not is_undefined(row["worst_value"]):
@@ -164,7 +172,7 @@ def _ranking_row(draw: Drawing, scale: Scale, row: Mapping[str, Any], words: Met
 
 
 def trade_off(
-    points: pd.DataFrame, words: MetricWords, *, label: str, usages: Sequence[str]
+    points: pd.DataFrame, words: MetricWords, *, label: str, usages: Sequence[str], tallest: float
 ) -> Markup | None:
     """Draw utility against disparity for one attribute.
 
@@ -180,6 +188,8 @@ def trade_off(
         What the picture shows.
     usages
         All usages of the study in a fixed order; they choose colour and shape.
+    tallest
+        Largest gap on the y axis, so that pictures of several attributes can be compared.
 
     Returns
     -------
@@ -193,8 +203,7 @@ def trade_off(
         return None
     draw = Drawing(370, 310, label)
     across = scale_over(_values(rows, ("value",)), words.bounds, start=52, end=350)
-    tall = [0.0, *_values(rows, ("adjusted", "raw", "null_mean"))]
-    up = scale_over(tall, (0.0, None), start=256, end=26)
+    up = scale_over([0.0, tallest], (0.0, None), start=256, end=26)
     _trade_off_frame(draw, across, up, words)
     for row in rows:
         _trade_off_mark(draw, across, up, row, usages.index(str(row["usage"])), words)
@@ -240,9 +249,9 @@ def _trade_off_mark(
 
 
 def _numbers(draw: Drawing, across: Scale, up: Scale, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the ranks beside the filled marks, moving one aside where another stands already."""
+    """Write the first ranks beside the filled marks, moving one aside where another stands already."""
     taken: list[tuple[float, float]] = [(across(row["value"]), up(row["adjusted"])) for row in rows]
-    for row in rows:
+    for row in rows[:_NUMBERED]:
         x, y = across(row["value"]), up(row["adjusted"])
         places = [
             (x + dx, y + dy)
@@ -255,7 +264,7 @@ def _numbers(draw: Drawing, across: Scale, up: Scale, rows: Sequence[Mapping[str
 
 
 def legend(usages: Sequence[str], shown: Collection[str]) -> Markup:
-    """Draw the key for pictures of :func:`trade_off`: the usages shown, in the marks they have in `usages`."""
+    """Draw the key for pictures of :func:`trade_off`: the usages shown, with their marks in `usages`."""
     kinds = [(kind, readable(usage)) for kind, usage in enumerate(usages) if usage in shown]
     draw = Drawing(370, 26 + 22 * len(kinds) + 66, "Key")
     for place, (kind, name) in enumerate(kinds):

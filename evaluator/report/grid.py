@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from evaluator.report.tables import OVERALL, UNKNOWN, Measure, group_table
+from evaluator.report.tables import OVERALL, UNKNOWN, Measure, Tally, group_table
 from evaluator.report.words import (
+    NO_BREAK,
     UNDEFINED,
     MetricWords,
+    convention_words,
     count,
     interval,
     is_undefined,
@@ -104,14 +106,19 @@ def number_cell(value: Any, form: Callable[[Any], str], *, reason: str = "", not
 def value_cell(row: Mapping[str, Any], words: MetricWords) -> Cell:
     """Return a cell of a metric's value with its interval below."""
     span = interval(row["ci_low"], row["ci_high"], words.decimals)
-    note = "" if span == UNDEFINED or is_undefined(row["value"]) else span
+    note = "" if span == UNDEFINED or is_undefined(row["value"]) else span.replace(" ", NO_BREAK)
     return number_cell(row["value"], _form(words), reason=why(row), note=note)
 
 
 def why(row: Mapping[str, Any]) -> str:
     """Return a row's reason, else its status, as words; empty for a row that is well."""
     if _present(row.get("reason")):
-        return str(row["reason"])
+        code, colon, text = str(row["reason"]).partition(":")
+        return (
+            f"{readable(code)}{colon}{text}"
+            if colon and code.replace("_", "").isalpha()
+            else str(row["reason"])
+        )
     status = str(row.get("status") or "ok")
     return "" if status == "ok" else readable(status)
 
@@ -223,7 +230,7 @@ def group_grid(metrics: pd.DataFrame, measure: Measure, *, caption: str) -> Grid
     columns = [
         Column("Group", "text"),
         Column(words.label),
-        Column("Interval", "text"),
+        Column("Interval"),
         Column("Samples"),
         Column("Subjects"),
         Column("Positive", hint="samples of the class of interest"),
@@ -334,6 +341,46 @@ def _gap_row(row: Mapping[str, Any], words: MetricWords) -> Row:
         text_cell(listed or None, reason),
     )
     return Row(cells, "muted" if is_undefined(row["adjusted"]) else "")
+
+
+def threshold_grid(table: pd.DataFrame, *, caption: str) -> Grid:
+    """Lay out where decisions were cut (see :func:`~evaluator.report.tables.threshold_table`)."""
+    columns = (
+        Column("Model and usage", "text"), Column("Dataset and target", "text"), Column("Rule", "text"),
+        Column("Threshold"), Column("Chosen on", hint="samples of the validation split"), Column("Note", "text"),
+    )  # fmt: skip
+    rows = []
+    for row in records(table):
+        seed = "" if is_undefined(row["seed"]) else f", seed {int(row['seed'])}"
+        cells = (
+            Cell(str(row["model"]), arm_name(row).casefold(), arm_detail(row) + seed),
+            text_cell(row["dataset"], row["target"]),
+            text_cell(row["convention"], convention_words(row["convention"])),
+            number_cell(row["value"], number, reason=why(row)),
+            number_cell(row["n"], count),
+            Cell(why(row)),
+        )
+        rows.append(Row(cells))
+    return Grid(caption, columns, (Section("", tuple(rows)),))
+
+
+def tally_grid(tallies: Iterable[Tally], *, caption: str) -> Grid:
+    """Lay out how often each attribute's findings came out each way."""
+    columns = (
+        Column("Attribute", "text"), Column("Gap found"), Column("No reliable gap"), Column("Cannot judge"),
+        Column("Most often worst", "text", "where a gap was found"),
+    )  # fmt: skip
+    rows = tuple(
+        Row(
+            (
+                text_cell(tally.attribute),
+                *(number_cell(amount, count) for amount in (tally.found, tally.none, tally.unclear)),
+                text_cell(tally.worst),
+            )
+        )
+        for tally in tallies
+    )
+    return Grid(caption, columns, (Section("", rows),))
 
 
 def failure_grid(failures: pd.DataFrame, *, caption: str) -> Grid:

@@ -22,7 +22,7 @@ from evaluator.report.content import StudyContent
 from evaluator.report.grid import Grid, arm_name, gap_grid, group_grid, ranking_grid, records
 from evaluator.report.latex import to_latex
 from evaluator.report.page import build, contaminated, counts_text, question_title, rankings
-from evaluator.report.tables import ARM, Measured, gap_table, ranking, split_by_question, to_csv
+from evaluator.report.tables import ARM, Measured, gap_table, ranking, split_by_question, to_csv, whole_counts
 from evaluator.report.words import GLOSSARY, clean, metric_words, readable
 from shards.files import write_text
 
@@ -70,7 +70,7 @@ def write(content: StudyContent, folder: Path) -> Path:
     """
     tables = folder / "tables"
     for name, frame in _flat_tables(content).items():
-        write_text(tables / f"{name}.csv", to_csv(frame))
+        write_text(tables / f"{name}.csv", to_csv(whole_counts(frame)))
     for name, grids in _paper_tables(content).items():
         parts = [to_latex(grid, label=f"tab:{name}-{place + 1}") for place, grid in enumerate(grids)]
         write_text(tables / f"{name}.tex", _TEX_HEAD + "\n".join(parts))

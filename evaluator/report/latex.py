@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from evaluator.report.grid import Cell, Grid, Section
-from evaluator.report.words import MINUS, UNDEFINED, clean
+from evaluator.report.words import MINUS, NO_BREAK, UNDEFINED, clean
 
 # Brackets and stars stand in braces: at the start of a row the line break before would take them in.
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", MINUS: "$-$", UNDEFINED: "--", "·": r"$\cdot$",
+    "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}", MINUS: "$-$", UNDEFINED: "--", NO_BREAK: "~", "·": r"$\cdot$",
 }  # fmt: skip
 
 

@@ -25,7 +25,9 @@ from evaluator.report.grid import (
     number_cell,
     ranking_grid,
     records,
+    tally_grid,
     text_cell,
+    threshold_grid,
     wide_group_grid,
 )
 from evaluator.report.tables import (
@@ -38,9 +40,21 @@ from evaluator.report.tables import (
     gap_table,
     ranking,
     split_by_question,
+    threshold_table,
     tidy,
 )
-from evaluator.report.words import UNDEFINED, count, is_undefined, metric_words, number, plural, readable
+from evaluator.report.words import (
+    UNDEFINED,
+    convention_words,
+    count,
+    is_undefined,
+    metric_words,
+    number,
+    plural,
+    readable,
+)
+
+DETAILED = 12  # arms per question with figures and group tables; the flat tables have all
 
 
 @dataclass(frozen=True)
@@ -81,9 +95,11 @@ class QuestionView:
     measure: str
     chart: Figure | None
     ranking: Grid
+    tallies: Grid | None
     trade_offs: tuple[Figure, ...]
     legend: Markup | None
     arms: tuple[ArmView, ...]
+    left_out: str
     gaps: Grid | None
     others: tuple[MeasureView, ...]
 
@@ -108,6 +124,7 @@ class PageView:
     coverage: Grid | None
     failures: Grid | None
     measures: Grid | None
+    thresholds: Grid | None
     tasks: Grid | None
     seconds: str
 
@@ -134,6 +151,7 @@ def build(content: StudyContent) -> PageView:
         _coverage(measured, content),
         _failures(content),
         _measures(measured),
+        _thresholds(content),
         _tasks(content) if content.tasks else None,
         _duration(sum(seconds)) if seconds else UNDEFINED,
     )  # fmt: skip
@@ -181,6 +199,7 @@ def _question(
     chart = ranking_chart(table, words, label=f"Ranking of models and usages for {title} by {words.label}")
     told = f"{words.label} of each combination with its interval; the shaded band is the leader's interval."
     trade_offs = _trade_offs(table, at, title, usages)
+    tallied = tally_grid(said.tallies, caption="How often a gap was found, over all combinations and seeds")
     return QuestionView(
         anchor,
         title,
@@ -188,12 +207,21 @@ def _question(
         words.label,
         Figure(chart, told + _cut(table, 15)) if chart else None,
         ranking_grid(table, first, caption=f"Ranking for {title} by {words.label}", seen=seen),
+        tallied if said.tallies else None,
         trade_offs,
         legend(usages, [str(usage) for usage in table["usage"]]) if trade_offs else None,
-        tuple(_arms(part, table, title)),
+        tuple(_arms(part, table.head(DETAILED), title)),
+        _left_out(table),
         _gaps(at, first, title),
         tuple(_other(part, measure, title, seen) for measure in others),
     )
+
+
+def _left_out(table: pd.DataFrame) -> str:
+    rest = len(table) - DETAILED
+    if rest <= 0:
+        return ""
+    return f"{plural(rest, 'further combination')} in detail: see tables/groups.csv beside this page."
 
 
 def _cut(table: pd.DataFrame, most: int) -> str:
@@ -210,10 +238,12 @@ def _trade_offs(table: pd.DataFrame, at: Measured, title: str, usages: Sequence[
         arm = tuple(str(row[name]) for name in ARM)
         parts.append(gap_over_seeds(at.of_arm(arm).gaps).assign(**row))
     points = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["attribute"])
+    gap_sizes = points[["adjusted", "raw", "null_mean"]] if len(points) else pd.DataFrame([[0.0]])
+    tallest = float(gap_sizes.max().max())
     figures = []
     for attribute, rows in points.groupby("attribute", sort=False):
         label = f"{words.label} against the gap by {attribute} for {title}"
-        picture = trade_off(rows, words, label=label, usages=usages)
+        picture = trade_off(rows, words, label=label, usages=usages, tallest=tallest)
         if picture:
             figures.append(Figure(picture, str(attribute)))
     return tuple(figures)
@@ -257,7 +287,8 @@ def _arm(
                 Figure(picture, told if what == "groups" else f"{words.label} by intersection of attributes.")
             )
     groups = group_grid(rows, first, caption=f"{words.label} of {name} by group")
-    others = [m for m in measures if m != first and len(metrics[metrics["metric"] == m.metric])]
+    mine = set(metrics[["metric", "convention"]].itertuples(index=False, name=None))
+    others = [m for m in measures if m != first and m in mine]
     everything = (
         wide_group_grid(metrics, others, caption=f"Other metrics of {name} by group") if others else None
     )
@@ -274,7 +305,8 @@ def _gaps(at: Measured, measure: Measure, title: str) -> Grid | None:
 
 def _other(part: Measured, measure: Measure, title: str, seen: Sequence[str]) -> MeasureView:
     words = metric_words(measure.metric)
-    shown = words.label if measure.convention in {"", "default"} else f"{words.label} ({measure.convention})"
+    twice = sum(other.metric == measure.metric for other in part.measures()) > 1
+    shown = f"{words.label} ({measure.convention})" if twice else words.label
     grid = ranking_grid(_ranked(part, measure), measure, caption=f"Ranking for {title} by {shown}", seen=seen)
     return MeasureView(shown, grid, _gaps(part.at(measure), measure, title))
 
@@ -312,7 +344,8 @@ def _measures(measured: Sequence[Measured]) -> Grid | None:
     for measure in found:
         words = metric_words(measure.metric)
         better = text_cell(words.better if words.meaning else None)
-        cells = (text_cell(words.label), text_cell(measure.convention), better, text_cell(words.meaning))
+        convention = text_cell(measure.convention, convention_words(measure.convention))
+        cells = (text_cell(words.label), convention, better, text_cell(words.meaning))
         rows.append(Row(cells))
     columns = (
         Column("Metric", "text"),
@@ -327,6 +360,11 @@ def _failures(content: StudyContent) -> Grid | None:
     if content.failures.empty:
         return None
     return failure_grid(content.failures, caption="Samples that could not be used, by group")
+
+
+def _thresholds(content: StudyContent) -> Grid | None:
+    table = threshold_table(content.metrics)
+    return None if table.empty else threshold_grid(table, caption="Where decisions were cut")
 
 
 def _tasks(content: StudyContent) -> Grid:

@@ -19,6 +19,7 @@ from evaluator.report.words import Better, is_undefined, primary_metric
 ARM = ["model", "usage", "mitigation", "prompt"]
 QUESTION = ["dataset", "split", "target", "structure"]
 OVERALL, UNKNOWN = "all", "unknown"
+THRESHOLD = "threshold"  # rows of the metrics table that say where decisions were cut; not a measure
 GAP_KIND = "max-min"
 _TEXT_KEYS = [*QUESTION, *ARM, "attribute", "metric", "convention"]
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -43,6 +44,32 @@ class Measure(NamedTuple):
 
     metric: str
     convention: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often an attribute's findings came out each way over all arms and seeds of a question.
+
+    Attributes
+    ----------
+    attribute
+        What was compared.
+    found, none, unclear
+        Arms and seeds with a gap found, with no reliable gap, and that cannot be judged.
+    worst
+        The group that most often fared worst where a gap was found, and how often; empty without one.
+    """
+
+    attribute: str
+    found: int
+    none: int
+    unclear: int
+    worst: str
+
+    @property
+    def total(self) -> int:
+        """How many findings there are."""
+        return self.found + self.none + self.unclear
 
 
 @dataclass(frozen=True)
@@ -75,9 +102,10 @@ def split_by_question(metrics: pd.DataFrame, gaps: pd.DataFrame) -> tuple[Measur
     """Take both tables apart into questions, in the order in which they first appear.
 
     Of a dataset that was measured on several splits only ``test`` is kept where it is one of them: the others
-    chose thresholds and hyper-parameters.
+    chose thresholds and hyper-parameters. Rows of thresholds are left to :func:`threshold_table`.
     """
     metrics, gaps = _test_only(tidy(metrics)), tidy(gaps)
+    metrics = metrics[metrics["metric"] != THRESHOLD]
     parts = {Question(*map(str, key)): rows for key, rows in gaps.groupby(QUESTION, sort=False)}
     nothing = gaps.iloc[:0]
     found = []
@@ -127,6 +155,12 @@ _RANKING_COLUMNS = [
 ]  # fmt: skip
 
 
+def threshold_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of thresholds: `value` is the probability from which on a sample counts as positive."""
+    metrics = tidy(metrics)
+    return metrics[metrics["metric"] == THRESHOLD].reset_index(drop=True)
+
+
 def gap_table(gaps: pd.DataFrame) -> pd.DataFrame:
     """Return the max-min gaps of one measure; `p` is the adjusted p where there is one."""
     table = gaps[gaps["kind"] == GAP_KIND].copy()
@@ -165,6 +199,15 @@ def _csv_cell(value: Any) -> Any:
     if hasattr(value, "__iter__"):
         return _csv_cell("; ".join(map(str, value)))
     return "" if value is None or pd.isna(value) else value
+
+
+def whole_counts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose counts are whole numbers again, where a null had made them fractions."""
+    names = [name for name in _COUNTS if name in frame.columns]
+    return frame.assign(**{name: frame[name].astype("Int64") for name in names})
+
+
+_COUNTS = ("seed", "n", "n_pos", "n_neg", "n_subjects", "n_failed", "rows", "failed_rows")
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
@@ -234,7 +277,12 @@ def _strongest_gap(gaps: pd.DataFrame) -> dict[str, Any]:
     judged = per_attribute[per_attribute["adjusted"].notna() & per_attribute["p"].notna()]
     if judged.empty:
         return {}
-    first = judged.sort_values(["p", "adjusted"], ascending=[True, False], kind="stable").iloc[0]
+    # Between equals a single attribute says more than an intersection that contains it.
+    crossed = judged["attribute"].str.contains("*", regex=False)
+    order = judged.assign(_crossed=crossed).sort_values(
+        ["p", "_crossed", "adjusted"], ascending=[True, True, False], kind="stable"
+    )
+    first = order.iloc[0]
     return {"gap_attribute": first["attribute"], **{name: first[name] for name in _GAP_NUMBERS}}
 
 

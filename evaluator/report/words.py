@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 UNDEFINED = "–"
 MINUS = "\u2212"
+NO_BREAK = "\u00a0"
 Better = Literal["higher", "lower"]
 _BIDI_CONTROLS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
@@ -205,8 +206,57 @@ def _unprintable(char: str) -> bool:
 
 
 def readable(name: str) -> str:
-    """Return a usage's or status's name as words: ``"linear_probe"`` becomes ``"linear probe"``."""
-    return name.replace("_", " ")
+    """Return the name of a usage, mitigation or status as words.
+
+    Examples
+    --------
+    >>> readable("linear_probe"), readable("zero_shot"), readable("lora")
+    ('linear probe', 'zero-shot', 'LoRA')
+    """
+    return _SPELLINGS.get(name) or name.replace("_", " ")
+
+
+_SPELLINGS = {
+    "zero_shot": "zero-shot",
+    "lora": "LoRA",
+    "clip_adapter": "CLIP-Adapter",
+    "segment": "prompted segmentation",
+    "finetune": "full fine-tuning",
+    "group_dro": "GroupDRO",
+    "laftr": "LAFTR",
+    "febs": "FEBS",
+}
+
+
+_CONVENTIONS = {
+    "auc:midrank": "ties count half",
+    "auc:macro_ovr": "mean over the classes of each one against the rest; ties count half",
+    "brier:binary": "squared error of the probability of the positive class",
+    "brier:multiclass": "squared errors summed over the classes, 0 to 2",
+    "class:argmax": "the class with the highest probability is the prediction",
+    "mean:subject": "mean over the samples of a subject, then over subjects",
+    "val:youden": "threshold with the highest sensitivity + specificity on the validation split",
+    "val:f1": "threshold with the highest F1 on the validation split",
+}
+_NUMBERED_CONVENTIONS = {
+    "fixed:": "threshold fixed at {}",
+    "ece:fixed": "{} bins of equal width over the probability of the positive class",
+    "ece:top": "{} bins of equal width over the highest probability",
+}
+
+
+def convention_words(convention: str) -> str:
+    """Return what a convention means; empty text for one that is not known here.
+
+    Examples
+    --------
+    >>> convention_words("fixed:0.5")
+    'threshold fixed at 0.5'
+    """
+    for start, words in _NUMBERED_CONVENTIONS.items():
+        if convention.startswith(start):
+            return words.format(convention.removeprefix(start))
+    return _CONVENTIONS.get(convention, "")
 
 
 GLOSSARY = (
