@@ -1,6 +1,6 @@
 """Runs items on Ray: actors that hold one model and take one item at a time, and plain CPU items beside them.
 
-Only this module imports Ray. Actors commit their parts to the store themselves and return counts; no image and no table
+Only this module imports Ray (after :mod:`jobs.ray_environment` has set what Ray reads on import). Actors commit their parts to the store themselves and return counts; no image and no table
 passes through Ray's object store. Ray runs things at least once; the store's commits make that exactly once.
 
 Resources: an actor takes one CPU and, where the cluster has GPUs, `gpu_share` of one. When nothing is free for a ready item,
@@ -10,8 +10,6 @@ an idle actor of another model gives way. Ray's own view of free resources is no
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -190,14 +188,10 @@ class RayExecutor:
 
 
 def _connect(options: RayOptions) -> None:
-    """Join the cluster, or start Ray here with a token of its own (an open Ray runs anybody's code)."""
-    settings = {"RAY_AUTH_MODE": "token", "RAY_DEDUP_LOGS": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    for name, value in settings.items():
-        os.environ.setdefault(name, value)
+    """Join the cluster, or start Ray on this machine."""
     if options.address is not None:
         ray.init(address=options.address, log_to_driver=False, logging_level=logging.WARNING)
         return
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray.init(
         num_cpus=options.workers,
         include_dashboard=options.dashboard,

@@ -128,6 +128,7 @@ def run_study(study: Study, options: RunOptions, console: Console) -> Outcome:
         record_totals(store, plan.tasks)
     tables, page = assemble(store, plan)
     code, messages = judge(plan, store, tally)
+    _log_failures(store, plan, tally)
     return Outcome(code, plan, tally, tables, page, messages)
 
 
@@ -174,6 +175,9 @@ def _executor(store: Store, options: RunOptions) -> Executor:
         from jobs.serial import SerialExecutor
 
         return SerialExecutor(store, options.device)
+    from jobs.ray_environment import prepare_environment
+
+    prepare_environment(joins_cluster=options.address is not None)
     from jobs.ray_executor import RayExecutor, RayOptions
 
     chosen = RayOptions(
@@ -223,7 +227,7 @@ def judge(plan: Plan, store: Store, tally: Tally | None) -> tuple[Exit, tuple[st
         return (Exit.INTERRUPTED if tally.stopped == "SIGINT" else Exit.CONTINUABLE), tuple(messages)
     failures = tally.failures if tally is not None else []
     messages += [
-        f"{item.name} ({item.task.model} on {item.task.dataset}): {failure.text.strip()}"
+        f"{item.name} ({item.task.model} on {item.task.dataset}): {_last_line(failure.text)}"
         for item, failure in failures
     ]
     share, text = failed_share(plan, store)
@@ -234,6 +238,21 @@ def judge(plan: Plan, store: Store, tally: Tally | None) -> tuple[Exit, tuple[st
         )
     code = Exit.FAILURES if over or failures or plan.blocked else Exit.COMPLETE
     return code, tuple(messages)
+
+
+def _last_line(text: str) -> str:
+    """Return the line of a trace that says what happened; the whole trace goes to the log."""
+    return text.strip().splitlines()[-1]
+
+
+def _log_failures(store: Store, plan: Plan, tally: Tally | None) -> None:
+    """Keep the whole text of every failure in ``studies/<name>/errors.log``."""
+    if tally is None or not tally.failures:
+        return
+    log = store.path / "studies" / plan.study.study / "errors.log"
+    with log.open("a", encoding="utf-8") as file:
+        for item, failure in tally.failures:
+            file.write(f"== {item.name} ({failure.kind})\n{failure.text.strip()}\n\n")
 
 
 def failed_share(plan: Plan, store: Store) -> tuple[float, str]:

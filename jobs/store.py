@@ -198,17 +198,10 @@ class Store:
 
     def marker(self, task: Task, part: str) -> Marker | None:
         """Return the commit marker of a part; None when it is not committed or its files are not there."""
-        try:
-            value = json.loads(self.marker_path(task.id, part).read_text(encoding="utf-8"))
-            files = tuple(CommittedFile(**file) for file in value["files"])
-        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
-            return None  # absent or damaged: the part counts as not done and is made again
-        if not all((self.path / file.path).is_file() for file in files):
+        found = _parse_marker(self.marker_path(task.id, part))
+        if found is None or not all((self.path / file.path).is_file() for file in found.files):
             return None
-        return Marker(
-            **{k: value[k] for k in ("task", "part", "rows", "failed", "seconds", "host", "attempt")},
-            files=files,
-        )
+        return found
 
     def is_complete(self, task: Task) -> bool:
         """Tell whether every part of the task is committed."""
@@ -250,6 +243,16 @@ class Store:
             # partitioning=None: the Hive folder names would come back as extra columns.
             tables.append(pq.read_table(self.path / file.path, partitioning=None))
         return pa.concat_tables(tables).combine_chunks()
+
+
+def _parse_marker(path: Path) -> Marker | None:
+    """Read a marker; None where it is absent or damaged: the part then counts as not done and is made again."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        known = {key: value[key] for key in ("task", "part", "rows", "failed", "seconds", "host", "attempt")}
+        return Marker(**known, files=tuple(CommittedFile(**file) for file in value["files"]))
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        return None
 
 
 def _check_format(path: Path) -> None:
