@@ -185,7 +185,7 @@ def test_good_plugin_is_added_and_bad_ones_are_reported_and_skipped(tmp_path, mo
     ],
 )
 def test_names_taken_twice_or_badly_formed_are_errors(other):
-    with pytest.raises(UserError, match="taken by|kebab-case"):
+    with pytest.raises(UserError, match=r"taken by|kebab-case"):
         Registry([TINY, other])
 
 

@@ -165,7 +165,7 @@ def test_batches_of_another_size_or_type_are_refused():
         normalise(torch.zeros(1, 3, 32, 64, dtype=torch.uint8), SAM_LIKE)
     with pytest.raises(ValueError, match="uint8"):
         normalise(torch.zeros(1, 3, 64, 64), SAM_LIKE)
-    with pytest.raises(ValueError, match="one .* per image"):
+    with pytest.raises(ValueError, match=r"one .* per image"):
         normalise(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), SAM_LIKE, [(64, 64)])
 
 

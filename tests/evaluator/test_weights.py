@@ -104,7 +104,7 @@ def test_missing_gated_weights_say_that_they_are_gated(hub_cache):
 
 def test_offline_never_asks_the_network(hub_cache, tmp_path):
     _, asked = hub_cache
-    with pytest.raises(MissingWeights, match="timm/vit_base_patch32_clip_224.openai"):
+    with pytest.raises(MissingWeights, match=r"timm/vit_base_patch32_clip_224\.openai"):
         locate(CARDS["clip-vit-b32"], [tmp_path], offline=True)
     assert asked == []
 
