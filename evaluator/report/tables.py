@@ -185,8 +185,9 @@ def to_csv(frame: pd.DataFrame) -> str:
     apostrophe in front; numbers keep all their digits and signs. Undefined values are empty; lists are joined
     by ``"; "``.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    out = io.StringIO(newline="")
+    # RFC 4180 line ends; with them the writer also quotes a lone carriage return, which would else start a new row.
+    writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow([_csv_cell(str(name)) for name in frame.columns])
     for row in frame.itertuples(index=False, name=None):
         writer.writerow([_csv_cell(value) for value in row])

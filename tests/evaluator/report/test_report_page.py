@@ -1,0 +1,331 @@
+import dataclasses
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evaluator.report.content import FAILURE_COLUMNS, FINDING_COLUMNS, StudyContent
+from evaluator.report.figures import forest, ranking_chart, trade_off
+from evaluator.report.html import render, write
+from evaluator.report.svg import Scale, scale_over
+from evaluator.report.tables import ranking, split_by_question
+from evaluator.report.words import metric_words
+from evaluator.tables import GAPS, METRICS
+from shards.errors import UserError
+
+HOSTILE = "<script>alert(1)</script>"
+VOID = {"meta", "link", "br", "img", "hr", "input", "path", "line", "rect"}
+
+
+class Page(HTMLParser):
+    """What a page is made of: elements with attributes and text, and whether they are nested rightly."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.open, self.broken = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs), []))
+        if tag not in VOID:
+            self.open.append(len(self.elements) - 1)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs), []))
+
+    def handle_endtag(self, tag):
+        if tag in VOID:
+            return
+        if not self.open or self.elements[self.open[-1]][0] != tag:
+            self.broken.append(tag)
+            return
+        self.open.pop()
+
+    def handle_data(self, data):
+        for place in self.open:
+            self.elements[place][2].append(data)
+
+    def all(self, tag, **wanted):
+        return [
+            (attrs, "".join(text).strip())
+            for name, attrs, text in self.elements
+            if name == tag and all(attrs.get(key) == value for key, value in wanted.items())
+        ]
+
+
+@pytest.fixture(scope="module")
+def text(study):
+    return render(study)
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+def empty_study(**changes):
+    content = StudyContent(
+        name="nothing",
+        created=None,
+        metrics=pd.DataFrame(columns=METRICS.names),
+        gaps=pd.DataFrame(columns=GAPS.names),
+        findings=pd.DataFrame(columns=FINDING_COLUMNS),
+        failures=pd.DataFrame(columns=FAILURE_COLUMNS),
+    )
+    return dataclasses.replace(content, **changes)
+
+
+def test_elements_are_nested_rightly(page):
+    assert page.broken == []
+    assert page.open == []
+
+
+def test_every_section_of_the_contents_exists(page):
+    targets = [attrs["href"][1:] for attrs, _ in page.all("a") if attrs["href"].startswith("#")]
+    identifiers = [attrs["id"] for _, attrs, _ in page.elements if "id" in attrs]
+    assert {
+        "answer",
+        "run",
+        "failures",
+        "methods",
+        "provenance",
+        "glossary",
+        "dataset-1",
+        "dataset-2",
+    } <= set(targets)
+    assert set(targets) <= set(identifiers)
+    assert len(identifiers) == len(set(identifiers))
+    labelled = {attrs["aria-labelledby"] for _, attrs, _ in page.elements if "aria-labelledby" in attrs}
+    assert labelled <= set(identifiers)
+
+
+def test_there_is_one_main_landmark_and_one_title(page):
+    for tag in ("main", "nav", "header", "h1"):
+        assert len(page.all(tag)) == 1, tag
+
+
+def test_nothing_is_loaded_from_anywhere(page, text):
+    for _, attrs, _ in page.elements:
+        for name in ("src", "href", "action", "data", "poster"):
+            assert attrs.get(name, "#").startswith(("#", "data:,")), attrs
+    assert not re.search(r"@import|url\(", text)
+    (policy,) = [
+        a["content"] for a, _ in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert "default-src 'none'" in policy
+
+
+def test_only_our_own_script_is_a_script(page):
+    assert len(page.all("script")) == 1
+    assert not any(name.startswith("on") for _, attrs, _ in page.elements for name in attrs)
+
+
+def test_hostile_names_are_shown_as_they_are(page):
+    assert any(HOSTILE in text for _, text in page.all("h1"))
+    assert any(HOSTILE in text for _, text in page.all("h2"))
+    assert any(HOSTILE in text for _, text in page.all("svg"))
+    assert any("A & B_%" in text for _, text in page.all("th"))
+
+
+def test_first_screen_names_the_best_with_interval_and_people(page):
+    best = [text for attrs, text in page.all("p") if attrs.get("class") == "best"]
+    assert best[0] == (
+        "Best: biomedclip · LoRA, AUC 0.914 (95 % interval 0.890 to 0.934; 400 samples of 200 patients)."
+    )
+    assert len(best) == 3
+
+
+def test_first_screen_says_whom_the_best_fails_found_gaps_first(page):
+    claims = [text for attrs, text in page.all("ul") if attrs.get("class") == "claims"]
+    assert re.match(r"▲ gap found\s*sex: AUC 0\.1\d\d lower for female than male \(adjusted", claims[0])
+    assert claims[0].index("gap found") < claims[0].index("no reliable gap") < claims[0].index("cannot judge")
+
+
+def test_first_screen_tells_how_often_a_gap_was_found_over_all_combinations(text):
+    assert "Over all 9 combinations, a gap was found by sex in 9 of 9, worst: female (9 of 9)." in text
+    assert "Over all 2 combinations, a gap was found in none." in text
+
+
+def test_closeness_to_the_leader_is_called_what_it_is(text):
+    assert "biomedclip · linear probe lies within the leader&#39;s interval and may be as good." in text
+    assert "not a test of difference" in text
+
+
+def test_headings_and_rows_of_tables_say_their_scope(page):
+    assert all(attrs.get("scope") in {"col", "row", "rowgroup"} for attrs, _ in page.all("th"))
+    assert len(page.all("caption")) == len(page.all("table"))
+
+
+def test_every_row_has_a_cell_for_every_column(text):
+    for table in re.findall(r"<table.*?</table>", text, flags=re.S):
+        columns = table.split("</thead>")[0].count("<th ")
+        for row in re.findall(r"<tr.*?</tr>", table.split("</thead>")[1], flags=re.S):
+            assert "colspan" in row or len(re.findall(r"<t[hd][ >]", row)) == columns
+
+
+def test_undefined_values_carry_their_reason(text):
+    assert 'title="no subject of this group in the test split"' in text
+    assert "(no subject of this group in the test split)" in text
+
+
+def test_only_the_best_combination_is_unfolded(page):
+    details = page.all("details")
+    assert sum("open" in attrs for attrs, _ in details) == 3
+    assert len(details) > 20
+
+
+def test_skipped_lines_failures_and_provenance_are_shown(page):
+    whole = "".join(page.elements[0][2])
+    for told in ("tiny-sam cannot do zero_shot: it has no text tower", "decode error", "16.7 %", "12" * 32,
+                 "percentile bootstrap over subjects", "generated by this project", "fairray run study.yaml"):  # fmt: skip
+        assert told in whole, told
+
+
+def test_drawings_are_well_formed_and_say_what_they_show(text):
+    drawings = re.findall(r"<svg.*?</svg>", text, flags=re.S)
+    assert len(drawings) > 10
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing)
+        assert root.get("role") == "img"
+        assert root.get("aria-label")
+
+
+def test_equal_content_gives_equal_bytes(study, text):
+    assert render(study) == text
+
+
+def test_page_without_results_says_so():
+    text = render(empty_study(skipped=("tiny-sam cannot do zero_shot: it has no text tower",)))
+    page = Page(text)
+    assert page.broken == []
+    assert "Nothing has been measured yet" in text
+    assert "tiny-sam cannot do zero_shot" in text
+
+
+def test_dataset_without_any_defined_value_says_why(study):
+    metrics = study.metrics.assign(
+        value=np.nan, ci_low=np.nan, ci_high=np.nan, status="undefined", reason="one class"
+    )
+    text = render(dataclasses.replace(study, metrics=metrics, gaps=study.gaps.iloc[:0]))
+    assert "No combination of model and usage gave a defined AUC: one class." in text
+    assert Page(text).broken == []
+
+
+def test_study_without_findings_does_not_claim_fairness(study):
+    text = render(dataclasses.replace(study, findings=study.findings.iloc[:0]))
+    assert "No attribute was compared for it, so this study cannot say whom it fails." in text
+    assert "○ no reliable gap</span>" not in text
+
+
+def test_findings_repeat_neither_metric_nor_attribute(study):
+    findings = study.findings.assign(
+        sentence="auc by sex: male is better.", attribute="sex", metric=study.findings["metric"]
+    )
+    text = render(dataclasses.replace(study, findings=findings.drop_duplicates(["model", "usage", "metric"])))
+    assert "<strong>sex:</strong> male is better." in text
+
+
+def test_many_combinations_are_cut_with_a_word_where_the_rest_is(study):
+    many = [study.metrics.assign(model=study.metrics["model"] + f"-{copy}") for copy in range(3)]
+    metrics = pd.concat(many, ignore_index=True)
+    text = render(dataclasses.replace(study, metrics=metrics))
+    assert "15 further combinations in detail: see tables/groups.csv beside this page." in text
+    assert "The first 15 of 27 are drawn; the table has them all." in text
+
+
+def test_missing_column_is_named():
+    with pytest.raises(UserError, match=r"'gaps' of the report lacks column adjusted, p_value"):
+        empty_study(gaps=pd.DataFrame(columns=[n for n in GAPS.names if n not in {"adjusted", "p_value"}]))
+
+
+def test_writing_gives_page_and_tables_and_no_leftovers(study, tmp_path):
+    path = write(study, tmp_path / "report")
+    assert path == tmp_path / "report" / "report.html"
+    assert path.read_text(encoding="utf-8") == render(study)
+    names = sorted(
+        p.relative_to(tmp_path / "report").as_posix() for p in path.parent.rglob("*") if p.is_file()
+    )
+    assert names == ["report.html", *sorted(
+        ["tables/failures.csv", "tables/findings.csv", "tables/gaps.csv", "tables/gaps.tex", "tables/groups.csv",
+         "tables/groups.tex", "tables/ranking.csv", "tables/ranking.tex", "tables/tasks.csv"]
+    )]  # fmt: skip
+
+
+def test_written_groups_read_back_to_the_same_values(study, tmp_path):
+    write(study, tmp_path)
+    back = pd.read_csv(tmp_path / "tables" / "groups.csv")
+    assert list(back.columns) == list(study.metrics.columns)
+    np.testing.assert_array_equal(back["value"].to_numpy(), study.metrics["value"].astype(float).to_numpy())
+    assert "=cmd()" not in set(back["group"])
+    assert "'=cmd()" in set(back["group"])
+
+
+def test_writing_a_study_without_results_works(tmp_path):
+    assert write(empty_study(), tmp_path).exists()
+
+
+@pytest.fixture(scope="module")
+def classified(study):
+    part = split_by_question(study.metrics, study.gaps)[0]
+    return part.at(part.measures()[0])
+
+
+def coordinates(picture, css):
+    root = ElementTree.fromstring(picture)
+    return [element for element in root.iter() if css in element.get("class", "").split()]
+
+
+def test_forest_has_a_mark_for_every_defined_group_and_a_line_at_all_samples(classified):
+    arm = classified.of_arm(("tiny-clip", "zero_shot", "erm", ""))
+    picture = forest(arm.metrics, metric_words("auc"), label="forest")
+    marks = [
+        e for e in coordinates(picture, "solid") + coordinates(picture, "hollow") if e.tag.endswith("path")
+    ]
+    assert len(marks) == arm.metrics["value"].notna().sum()
+    assert len(coordinates(picture, "reference")) == 1
+
+
+def test_forest_orders_marks_as_their_values(classified):
+    arm = classified.of_arm(("biomedclip", "zero_shot", "erm", "")).metrics
+    rows = arm[arm["attribute"].isin(["all", "sex"]) & arm["value"].notna()]
+    picture = forest(rows, metric_words("auc"), label="forest")
+    marks = coordinates(picture, "solid")
+    across = [float(re.match(r"M(-?[\d.]+)", mark.get("d")).group(1)) for mark in marks]
+    values = rows["value"].to_list()
+    assert np.argsort(across).tolist() == np.argsort(values).tolist()
+
+
+def test_pictures_of_nothing_are_none(classified):
+    nothing = classified.metrics.assign(value=np.nan, ci_low=np.nan, ci_high=np.nan)
+    table = ranking(nothing, classified.gaps, better="higher")
+    assert forest(nothing, metric_words("auc"), label="x") is None
+    assert ranking_chart(table, metric_words("auc"), label="x") is None
+    points = table.assign(adjusted=np.nan)
+    assert trade_off(points, metric_words("auc"), label="x", usages=["lora"], tallest=0.1) is None
+
+
+def test_hostile_label_cannot_leave_its_attribute(classified):
+    table = ranking(classified.metrics, classified.gaps, better="higher")
+    label = '"><script>alert(1)</script>'
+    root = ElementTree.fromstring(ranking_chart(table, metric_words("auc"), label=label))
+    assert root.get("aria-label") == label
+    assert not [element for element in root.iter() if element.tag.endswith("script")]
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.0, 1.0], [0.7, 0.7004], [1.0, 1.0], [0.0], [-3.0, 250.0]])
+def test_scale_holds_all_values_and_has_readable_ticks(values):
+    scale = scale_over(values, (None, None), start=10, end=110)
+    assert all(10 <= scale(value) <= 110 for value in values)
+    labels = [scale.tick_text(tick) for tick in scale.ticks()]
+    assert 2 <= len(labels) <= 12
+    assert len(set(labels)) == len(labels)
+    assert [float(label) for label in labels] == pytest.approx(scale.ticks(), abs=1e-9)
+
+
+def test_scale_stays_inside_what_is_possible():
+    scale = scale_over([0.99, 0.2], (0.0, 1.0), start=0, end=1)
+    assert (scale.low >= 0.0, scale.high) == (True, 1.0)
+    assert Scale(0.0, 1.0, 0.0, 100.0)(7.0) == 100.0
