@@ -52,5 +52,5 @@ def _counts(status: pd.Series[str], group: pd.Series[str], attribute: str) -> pd
     failed = frame[~frame["status"].isin(NOT_FAILURES)]
     counts = failed.groupby(["group", "status"]).size().rename("rows").reset_index().sort_values(["group", "status"])
     counts.insert(0, "attribute", attribute)
-    counts["share"] = counts["rows"] / counts["group"].map(totals)
+    counts["share"] = counts["rows"].to_numpy(float) / totals.reindex(counts["group"]).to_numpy(float)
     return counts
