@@ -1,9 +1,10 @@
 """Linear probe: logistic regression on frozen features.
 
-Guarantees: fitted on the train split only, with C chosen by log-loss on the val split; the test split never
-enters :func:`fit` beyond being filtered out. Rows are sorted by sample id and computed in float64 on one
-thread, so neither shards nor row order change a bit. Failed samples take no part; they keep a row with nulls
-in the predictions.
+Guarantees: fitted on the train split only, with C chosen by log-loss on the val split (on a path from strong
+to weak regularisation that ends once the loss has not improved for four values); the test split never enters
+:func:`fit` beyond being filtered out. Rows are sorted by sample id and computed in float64 on one thread, so
+neither shards nor row order change a bit. Failed samples take no part; they keep a row with nulls in the
+predictions.
 
 Seeds: the problem is convex, so a random start would change nothing. Seed 0 is the fit on all training
 subjects; every seed >= 1 refits (C included) on a bootstrap of the training *subjects*, drawn with
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.usages.logistic import LogisticFit, fit_path, log_loss
+from evaluator.usages.logistic import LogisticFit, fit_path, linear_scores, log_loss
 from evaluator.usages.options import LinearProbeOptions
 from evaluator.usages.predictions import PredictionRows, true_labels, usable_features
 from shards.card import Target
@@ -34,6 +35,9 @@ from shards.files import canonical_json
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Values of C without improvement after which the path ends: past its minimum the validation loss grows, and
+#: the weakest penalties cost most.
+_PATIENCE = 4
 #: Draws after which a bootstrap that never holds every class is given up.
 _MAX_DRAWS = 1000
 
@@ -55,7 +59,8 @@ class LinearProbe:
     c, n_iter, converged
         The chosen C, its solver iterations, and whether every fit of the path converged.
     grid, val_log_loss
-        The path, and the validation log-loss of each C.
+        The values of C tried (ascending; the path ends after four values without improvement), and the
+        validation log-loss of each.
     seed
         0: all training subjects; otherwise the bootstrap's number.
     notes
@@ -147,10 +152,15 @@ def fit(
         )
     val_features = (val.features[val_known] - mean) / scale
     val_columns = np.searchsorted(seen, val.classes[val_known])
-    path = list(fit_path((features - mean) / scale, train.classes[kept], weights=weights, grid=options.grid))
-    losses = [log_loss(one.logits(val_features), val_columns) for one in path]
+    path: list[LogisticFit] = []
+    losses: list[float] = []
+    for one in fit_path((features - mean) / scale, train.classes[kept], weights=weights, grid=options.grid):
+        path.append(one)
+        losses.append(log_loss(linear_scores(val_features, one.coef, one.intercept), val_columns))
+        if len(losses) - 1 - int(np.argmin(losses)) >= _PATIENCE:
+            break
     best = int(np.argmin(losses))
-    notes += _path_notes(path, best, target, seen)
+    notes += _path_notes(path, best, options.grid, target, seen)
     return LinearProbe(
         target=target.name,
         classes=target.classes,
@@ -162,7 +172,7 @@ def fit(
         c=path[best].c,
         n_iter=path[best].n_iter,
         converged=all(one.converged for one in path),
-        grid=options.grid,
+        grid=tuple(one.c for one in path),
         val_log_loss=tuple(losses),
         seed=seed,
         notes=tuple(notes),
@@ -202,9 +212,10 @@ def predict_table(
             f"features must have length {len(probe.mean)} as in training, got {features.shape[1]}. The probe "
             "belongs to another model; fit it again."
         )
-    fitted = LogisticFit(probe.coef, probe.intercept, probe.c, probe.n_iter, probe.converged)
     logits = np.zeros((len(features), len(target.classes)))
-    logits[:, list(probe.seen)] = fitted.logits((features - probe.mean) / probe.scale)
+    logits[:, list(probe.seen)] = linear_scores(
+        (features - probe.mean) / probe.scale, probe.coef, probe.intercept
+    )
     absent = sorted(set(range(len(target.classes))) - set(probe.seen))
     return builder.table(logits, absent)
 
@@ -231,7 +242,8 @@ def from_safetensors(data: bytes) -> LinearProbe:
         tensors = load(data)
         rest = json.loads(tensors[_DETAILS].tobytes())
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.items()}
-        return LinearProbe(**fields, **{name: tensors[name] for name in _ARRAYS})
+        fields |= {name: tensors[name] for name in _ARRAYS}
+        return LinearProbe(**fields)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"not a linear probe in safetensors form: {error}. Fit the probe again.") from error
 
@@ -329,13 +341,15 @@ def _standardisation(
     return mean, np.where(constant, 1.0, spread)
 
 
-def _path_notes(path: list[LogisticFit], best: int, target: Target, seen: NDArray[np.int64]) -> list[str]:
+def _path_notes(
+    path: list[LogisticFit], best: int, grid: tuple[float, ...], target: Target, seen: NDArray[np.int64]
+) -> list[str]:
     """Say what is unusual about a path."""
     notes = []
     unseen = [name for k, name in enumerate(target.classes) if k not in seen]
     if unseen:
         notes.append(f"classes absent from train get probability 0: {', '.join(unseen)}")
-    if len(path) > 1 and best in (0, len(path) - 1):
+    if len(grid) > 1 and best in (0, len(grid) - 1):
         end = "lower" if best == 0 else "upper"
         notes.append(f"the chosen C {path[best].c:g} lies at the {end} edge of the grid")
     late = [f"{one.c:g}" for one in path if not one.converged]
