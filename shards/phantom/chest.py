@@ -86,7 +86,7 @@ def draw_chest(seed: int, number: int) -> Chest:
         ),
         axes=(random.uniform(0.14, 0.21), random.uniform(0.14, 0.21)),
         turn=random.uniform(0, np.pi),
-        strength=random.uniform(0.13, 0.30),
+        strength=random.uniform(0.17, 0.34),
         build=(random.uniform(0.92, 1.08), random.uniform(0.92, 1.08)),
         rib_phase=random.uniform(0, 2 * np.pi),
     )

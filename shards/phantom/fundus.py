@@ -22,8 +22,8 @@ RIM, CUP = 1, 2
 #: Side of a pixel in mm: a disc is about 1.9 mm wide.
 PIXEL_MM = 0.033
 
-_NORMAL_RATIOS = (0.30, 0.53)
-_GLAUCOMA_RATIOS = (0.59, 0.80)
+_NORMAL_RATIOS = (0.30, 0.545)
+_GLAUCOMA_RATIOS = (0.575, 0.80)
 _RETINA = np.array([0.62, 0.30, 0.14])
 _DISC = np.array([0.86, 0.56, 0.32])
 #: What the cup adds to the colour of the disc at full contrast.
@@ -94,7 +94,7 @@ def draw_fundus(seed: int, number: int) -> Fundus:
         axes=axes,
         turn=random.uniform(-0.3, 0.3),
         cup_centre=(centre[0] + random.uniform(-slack, slack), centre[1] + random.uniform(-slack, slack)),
-        pallor=random.uniform(0.65, 1.15),
+        pallor=random.uniform(0.55, 1.0),
     )
 
 
