@@ -11,6 +11,7 @@ from shards.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from shards.adapter import Adapter
     from shards.convert import ConvertProgress
 
 
@@ -22,13 +23,27 @@ def convert_missing(study: Study, datasets: str, workers: int | None, console: C
     UserError
         If a dataset is not converted and the study does not say from what to convert it.
     """
-    for name, entry in study.datasets.items():
-        if fnmatch.fnmatch(name, datasets) and not (entry.shards / "dataset.json").exists():
-            _convert(name, entry, workers, console)
+    for name, entry in unconverted(study, datasets).items():
+        _convert(name, entry, workers, console)
 
 
-def _convert(name: str, entry: DatasetEntry, workers: int | None, console: Console) -> None:
-    from shards.convert import convert
+def unconverted(study: Study, datasets: str) -> dict[str, DatasetEntry]:
+    """Return the matching datasets of a study whose folder holds no finished conversion."""
+    return {
+        name: entry
+        for name, entry in study.datasets.items()
+        if fnmatch.fnmatch(name, datasets) and not (entry.shards / "dataset.json").exists()
+    }
+
+
+def adapter_of(name: str, entry: DatasetEntry) -> Adapter:
+    """Return the adapter that a study converts a dataset with.
+
+    Raises
+    ------
+    UserError
+        If the study does not say from what to convert it, or the adapter's options are wrong.
+    """
     from shards.datasets import adapter_names, make_adapter
 
     kind = (entry.adapter or name).replace("_", "-")
@@ -37,7 +52,13 @@ def _convert(name: str, entry: DatasetEntry, workers: int | None, console: Conso
             f"dataset {name!r}: {entry.shards} holds no converted dataset, and {kind!r} is no adapter to convert it with. "
             f"Correct 'shards', or give 'adapter' (one of {', '.join(adapter_names())}) and 'raw'."
         )
-    adapter = make_adapter(kind, entry.adapter_options())
+    return make_adapter(kind, entry.adapter_options())
+
+
+def _convert(name: str, entry: DatasetEntry, workers: int | None, console: Console) -> None:
+    from shards.convert import convert
+
+    adapter = adapter_of(name, entry)
     options = entry.convert.options(workers)
     with ConversionDisplay(console, f"converting {name}") as display:
         convert(adapter, entry.shards, options, display.update)

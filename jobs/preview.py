@@ -5,9 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from evaluator.groups import assign_groups
+from jobs.conversion import adapter_of, unconverted
 from jobs.plan import Plan
 from jobs.scheduler import ASSUMED_GFLOPS
 from jobs.store import Store
+from jobs.study import Study
+
+
+def preview_conversions(study: Study, datasets: str) -> list[dict[str, Any]]:
+    """Return a row per dataset that a run would convert first: adapter and number of samples of its manifest."""
+    return [
+        {
+            "dataset": name,
+            "adapter": entry.adapter or name,
+            "samples": len(adapter_of(name, entry).manifest()),
+            "into": str(entry.shards),
+        }
+        for name, entry in unconverted(study, datasets).items()
+    ]
 
 
 def preview_tasks(plan: Plan, store: Store | None) -> list[dict[str, Any]]:

@@ -16,7 +16,9 @@ def prepare_environment(*, joins_cluster: bool) -> None:
         one that lives in this process's environment only (never on a command line or in a file).
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # CPU actors keep sight of the GPUs they do not use
+    os.environ.setdefault(
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+    )  # CPU actors keep sight of the GPUs they do not use
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     if not joins_cluster:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

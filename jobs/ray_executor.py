@@ -1,7 +1,8 @@
 """Runs items on Ray: actors that hold one model and take one item at a time, and plain CPU items beside them.
 
-Only this module imports Ray (after :mod:`jobs.ray_environment` has set what Ray reads on import). Actors commit their parts to the store themselves and return counts; no image and no table
-passes through Ray's object store. Ray runs things at least once; the store's commits make that exactly once.
+Only this module imports Ray (after :mod:`jobs.ray_environment` has set what Ray reads on import). Actors commit their
+parts to the store themselves and return counts; no image and no table passes through Ray's object store. Ray runs
+things at least once; the store's commits make that exactly once.
 
 Resources: an actor takes one CPU and, where the cluster has GPUs, `gpu_share` of one. When nothing is free for a ready item,
 an idle actor of another model gives way. Ray's own view of free resources is not used, because it lags behind.

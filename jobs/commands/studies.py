@@ -73,25 +73,37 @@ def run(study: Study, options: RunOptions, as_json: bool) -> int:
 
 
 def show_plan(study: Study, options: PlanOptions, as_json: bool) -> int:
-    """Show what would be done."""
-    from jobs.preview import preview_tasks, small_groups
+    """Show what would be done; datasets that are not converted yet are counted, not planned."""
+    from jobs.preview import preview_conversions, preview_tasks, small_groups
 
-    plan = make_plan(study, options)
+    conversions = preview_conversions(study, options.datasets)
+    names = {row["dataset"] for row in conversions}
+    rest = {name: entry for name, entry in study.datasets.items() if name not in names}
+    plan = make_plan(study.model_copy(update={"datasets": rest}), options) if rest else None
     store = Store(study.store) if (study.store / "store.json").exists() else None
-    tasks, small = preview_tasks(plan, store), small_groups(plan)
+    tasks = preview_tasks(plan, store) if plan else []
+    small = small_groups(plan) if plan else []
     if as_json:
-        print_json({"tasks": tasks, "skipped": plan.skipped, "blocked": plan.blocked, "small_groups": small})
+        said = {"skipped": plan.skipped, "blocked": plan.blocked} if plan else {"skipped": (), "blocked": ()}
+        print_json({"convert": conversions, "tasks": tasks, "small_groups": small, **said})
         return Exit.COMPLETE
-    _print_dicts(f"plan of {study.study}", tasks)
-    total = sum(task["predicted_s"] for task in tasks if task["state"] != "done")
-    out().print(f"predicted work left: {total:,.0f} s on one CPU worker (assumed 60 GFLOP/s)", markup=False)
+    if conversions:
+        _print_dicts("to convert first (their tasks are planned when they are)", conversions)
+    if plan is not None:
+        _print_plan(plan, tasks, small)
+    return Exit.COMPLETE
+
+
+def _print_plan(plan: Plan, tasks: list[dict[str, Any]], small: list[dict[str, Any]]) -> None:
+    _print_dicts(f"plan of {plan.study.study}", tasks)
+    left = sum(task["predicted_s"] for task in tasks if task["state"] != "done")
+    out().print(f"predicted work left: {left:,.0f} s on one CPU worker (assumed 60 GFLOP/s)", markup=False)
     if small:
         _print_dicts("groups too small to judge (shown, but without a value)", small)
     for line in plan.skipped:
         say(f"skipped: {line}")
     for line in plan.blocked:
         say(line)
-    return Exit.COMPLETE
 
 
 def status(study: Study, as_json: bool) -> int:

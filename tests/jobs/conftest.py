@@ -8,6 +8,7 @@ import yaml
 from shards.convert import ConvertOptions, convert
 from shards.datasets import make_adapter
 
+
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory) -> dict[str, Path]:
     """Folders of two converted phantom datasets."""

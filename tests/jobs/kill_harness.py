@@ -58,7 +58,11 @@ def in_child(study: Path, kill_at: int | None) -> str:
         code = run(study)
         os._exit(code if last is not None else 99)
     _, status = os.waitpid(pid, 0)
-    return "killed" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else f"exit {os.waitstatus_to_exitcode(status)}"
+    return (
+        "killed"
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        else f"exit {os.waitstatus_to_exitcode(status)}"
+    )
 
 
 def instrument(kill_at: int | None) -> list[int]:

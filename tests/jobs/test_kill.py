@@ -79,7 +79,9 @@ def test_drivers_and_workers_killed_under_ray_end_with_the_same_bytes(study_file
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
+)
 def test_a_signal_ends_a_run_with_the_code_that_batch_systems_requeue_on(study_file, tmp_path, number, code):
     store = tmp_path / "store"
     run = start(study_file, store, "--executor", "serial")

@@ -32,7 +32,11 @@ def finished(converted, tmp_path_factory):
         "store": str(tmp_path_factory.mktemp("finished") / "store"),
         "datasets": {"fundus": {"shards": str(converted["fundus"]), "adapter": "phantom-fundus"}},
         "models": ["tiny-clip", "tiny-sam"],
-        "usages": {"zero_shot": {}, "linear_probe": {"grid": [0.1], "seeds": 2}, "segment": {"structures": ["disc"]}},
+        "usages": {
+            "zero_shot": {},
+            "linear_probe": {"grid": [0.1], "seeds": 2},
+            "segment": {"structures": ["disc"]},
+        },
         "attributes": {"sex": {}, "age": {"bins": [60]}, "sex*age": {}},
         "measure": {"bootstrap": 20, "permutations": 20},
     }
@@ -42,7 +46,7 @@ def finished(converted, tmp_path_factory):
 
 
 def test_every_sample_is_covered_and_every_byte_is_as_committed(finished):
-    values, outcome = finished
+    _, outcome = finished
     assert list(find_faults(outcome.plan, Store(outcome.plan.study.store))) == []
 
 
@@ -102,7 +106,12 @@ def test_metrics_and_gaps_have_the_published_columns_and_all_groups(finished):
 
 def test_a_changed_byte_a_lost_file_and_a_lost_row_are_found_and_made_again(finished, tmp_path):
     values, _ = finished
-    values = {**values, "store": str(tmp_path / "store"), "models": ["tiny-sam"], "usages": {"segment": {"structures": ["disc"]}}}
+    values = {
+        **values,
+        "store": str(tmp_path / "store"),
+        "models": ["tiny-sam"],
+        "usages": {"segment": {"structures": ["disc"]}},
+    }
     outcome = run(values)
     store = Store(outcome.plan.study.store)
     before = table_bytes(store.path)
@@ -159,7 +168,12 @@ def test_store_place_batch_size_and_fail_budget_are_no_part_of_identity(finished
 
 def test_a_model_with_missing_weights_is_reported_and_the_others_run(finished, tmp_path):
     values, _ = finished
-    mixed = {**values, "store": str(tmp_path / "store"), "models": ["tiny-clip", "sam-vit-b"], "usages": {"zero_shot": {}}}
+    mixed = {
+        **values,
+        "store": str(tmp_path / "store"),
+        "models": ["tiny-clip", "sam-vit-b"],
+        "usages": {"zero_shot": {}},
+    }
     outcome = run(mixed)
     assert outcome.exit == Exit.FAILURES
     assert any("sam_vit_b_01ec64.pth" in message for message in outcome.messages)
@@ -183,6 +197,10 @@ def test_a_study_that_cannot_run_is_a_clear_error(finished, change, message):
 
 def test_a_dataset_that_is_not_converted_names_what_is_missing(finished, tmp_path):
     values, _ = finished
-    lost = {**values, "store": str(tmp_path / "store"), "datasets": {"mine": {"shards": str(tmp_path / "absent")}}}
+    lost = {
+        **values,
+        "store": str(tmp_path / "store"),
+        "datasets": {"mine": {"shards": str(tmp_path / "absent")}},
+    }
     with pytest.raises(UserError, match="'mine' is no adapter"):
         run(lost)

@@ -10,7 +10,8 @@ from jobs.task import Cost, Inputs, Report, Task
 def task(name, parts, requires=(), model="m", needs_model=True, gflop=1.0):
     return Task(
         kind=name, table="embeddings", dataset="d", model=model, usage="u", identity={"dataset": "f" * 64, "name": name},
-        requires=tuple(t.id for t in requires), parts=parts, inputs=Inputs("x"), cost=Cost(gflop=gflop), needs_model=needs_model,
+        requires=tuple(t.id for t in requires), parts=parts, inputs=Inputs("x"),
+        cost=Cost(gflop=gflop), needs_model=needs_model,
     )  # fmt: skip
 
 
@@ -103,7 +104,9 @@ def test_a_task_with_bad_input_fails_once_and_takes_only_its_readers_with_it(tmp
     bad, good = task("bad", ("p1", "p2")), task("good", ("p1",))
     reader = task("reader", ("p1",), [bad])
     last = task("last", ("all",), [reader])
-    workers = Workers(store, outcome=lambda item, attempt: Failure("user", "no") if item.task is bad else None)
+    workers = Workers(
+        store, outcome=lambda item, attempt: Failure("user", "no") if item.task is bad else None
+    )
     tally = run([bad, good, reader, last], store, workers)
     assert tally.done == 1
     assert [failure.text for _, failure in tally.failures] == ["no"]

@@ -48,7 +48,9 @@ def test_a_missing_key_is_named(study_values, tmp_path):
 
 def test_overrides_win_over_the_file(study_values, tmp_path):
     path = write(tmp_path, study_values)
-    study = load_study(path, ["measure.bootstrap=7", "models.1=clip-vit-b32", "datasets.cxr.options.subjects=3"])
+    study = load_study(
+        path, ["measure.bootstrap=7", "models.1=clip-vit-b32", "datasets.cxr.options.subjects=3"]
+    )
     assert study.measure.bootstrap == 7
     assert study.models[1].name == "clip-vit-b32"
     assert study.datasets["cxr"].options == {"subjects": 3}

@@ -1,0 +1,119 @@
+"""The command line as a person or a script uses it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FAIRRAY = Path(sys.executable).with_name("fairray")
+
+
+def fairray(*arguments, cwd=None):
+    command = [FAIRRAY, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def finished(converted, tmp_path_factory):
+    """A finished study made by the command itself, and its folder."""
+    folder = tmp_path_factory.mktemp("cli")
+    study = folder / "study.yaml"
+    study.write_text(f"""
+study: small
+store: {folder}/store
+datasets: {{cxr: {{shards: {converted["cxr"]}, targets: [opacity]}}}}
+models: [tiny-clip]
+usages: {{zero_shot: {{}}}}
+attributes: {{sex: {{}}}}
+measure: {{bootstrap: 10, permutations: 10, minimum_subjects: 2, minimum_positives: 1, minimum_negatives: 1}}
+""")
+    done = fairray("run", study, "--executor", "serial", "--json")
+    assert done.returncode == 0, done.stderr
+    return study, json.loads(done.stdout)
+
+
+def test_version_and_help_name_the_program():
+    assert fairray("--version").stdout.startswith("fairray 0.")
+    shown = fairray("--help").stdout
+    assert all(
+        command in shown for command in ("run", "plan", "status", "verify", "report", "query", "doctor")
+    )
+
+
+def test_run_prints_results_for_programs(finished):
+    _, printed = finished
+    assert printed["exit"] == 0
+    assert [(row["model"], row["metric"]) for row in printed["results"]] == [("tiny-clip", "auc")]
+    assert Path(printed["report"]).read_text().startswith("<!doctype html>")
+
+
+def test_plan_status_and_verify_agree_that_all_is_done(finished):
+    study, _ = finished
+    plan = json.loads(fairray("plan", study, "--json").stdout)
+    assert {task["state"] for task in plan["tasks"]} == {"done"}
+    status = fairray("status", study)
+    assert "3 of 3 tasks are complete" in status.stdout
+    verified = fairray("verify", study)
+    assert verified.returncode == 0
+    assert "complete and unaltered" in verified.stdout
+
+
+def test_query_and_export_give_the_same_rows(finished, tmp_path):
+    study, _ = finished
+    store = study.parent / "store"
+    counted = json.loads(fairray("query", store, "select count(*) as n from predictions", "--json").stdout)
+    assert fairray("export", store, tmp_path / "flat.csv").returncode == 0
+    assert len((tmp_path / "flat.csv").read_text().splitlines()) == counted[0]["n"] + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "absent.yaml"], "does not exist"),
+        (["query", ".", "select 1"], "not a FairRay store"),
+        (["shard", "ham1000", "--out", "x"], "did you mean 'ham10000'"),
+        (["models", "show", "tiny-clop"], "did you mean 'tiny-clip'"),
+        (["models", "verify", "sam-vit-b"], "sam_vit_b_01ec64.pth"),
+        (["datasets", "show", "phantom-cxt"], "did you mean 'phantom-cxr'"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_message_and_exit_code_2(arguments, said, tmp_path):
+    done = fairray(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_bad_query_is_a_message(finished):
+    study, _ = finished
+    done = fairray("query", study.parent / "store", "select nothing from nowhere")
+    assert done.returncode == 2
+    assert "the query failed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["models", "datasets"])
+def test_listings_are_readable_by_programs(kind):
+    listed = json.loads(fairray(kind, "ls", "--json").stdout)
+    assert all(item["name"] and item["licence"] and item["task"] for item in listed)
+    assert {"models": "tiny-clip", "datasets": "ham10000"}[kind] in {item["name"] for item in listed}
+
+
+def test_a_dataset_is_converted_shown_and_verified(tmp_path):
+    done = fairray("shard", "phantom-cxr", "--out", tmp_path / "d", "-o", "subjects=12", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(fairray("datasets", "show", tmp_path / "d", "--json").stdout)
+    assert sum(shown["counts"]["samples"].values()) == 24
+    assert fairray("datasets", "verify", tmp_path / "d").returncode == 0
+    shard = next((tmp_path / "d" / "shards").glob("train-*.tar"))
+    shard.write_bytes(shard.read_bytes()[:-512])
+    damaged = fairray("datasets", "verify", tmp_path / "d")
+    assert damaged.returncode == 3
+    assert shard.name in damaged.stderr
+
+
+def test_doctor_says_what_is_here(tmp_path):
+    checks = json.loads(fairray("doctor", tmp_path, "--json").stdout)
+    assert {"python", "libraries", "memory", "disk"} <= {check["name"] for check in checks}
