@@ -138,7 +138,7 @@ def _bins(name: str, value: Any) -> tuple[float, ...] | None:
     if value is None:
         return None
     numbers = isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
-    numbers = numbers and all(isinstance(v, int | float) and math.isfinite(v) for v in value)
+    numbers = numbers and all(type(v) in (int, float) and math.isfinite(v) for v in value)
     edges = tuple(float(v) for v in value) if numbers else ()
     if not numbers or any(low >= high for low, high in itertools.pairwise(edges)):
         raise UserError(f"bins of attribute {name!r} must be rising numbers such as [40, 60], got {value!r}.")

@@ -49,7 +49,19 @@ class Measurement:
 def measure(
     cohort: Cohort, evaluation: Evaluation, settings: MeasureSettings, keys: ResultKeys
 ) -> tuple[list[Row], list[Row]]:
-    """Compute the rows of both tables: (metrics, gaps), as dicts of the schemas' columns."""
+    """Compute the rows of both tables: (metrics, gaps), as dicts of the schemas' columns.
+
+    Uses one thread: many measurements run side by side, and threads that wait for each other cost more than they bring.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        return _measure(cohort, evaluation, settings, keys)
+
+
+def _measure(
+    cohort: Cohort, evaluation: Evaluation, settings: MeasureSettings, keys: ResultKeys
+) -> tuple[list[Row], list[Row]]:
     metric_rows: list[Row] = []
     gap_rows: list[Row] = []
     for result in compute(cohort, evaluation, settings):

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.metrics.metric import Array, Exchange, Metric, Need, Ranks, Ratios
+
+_Side = Literal["all", "positives", "negatives"]
 
 
 @dataclass(frozen=True)
@@ -71,38 +74,31 @@ def threshold_metrics(threshold: float, convention: str) -> tuple[Metric, ...]:
     convention
         Name of the rule that chose it, e.g. ``"val:youden"``.
     """
-    terms = partial(_confusion, threshold=threshold)
     both: tuple[Need, ...] = ("positives", "negatives")
     within: Exchange = "subjects within labels"
     return (
-        Metric("accuracy", convention, True, Ratios(terms, (4,), (5,), proportion=True)),
-        Metric("balanced_accuracy", convention, True, Ratios(terms, (0, 2), (1, 3), 0.5), both, within),
+        Metric("accuracy", convention, True, _shares(threshold, "all")),
         Metric(
-            "sensitivity",
-            convention,
-            True,
-            Ratios(terms, (0,), (1,), proportion=True),
-            ("positives",),
-            within,
+            "balanced_accuracy", convention, True, _shares(threshold, "positives", "negatives"), both, within
         ),
-        Metric(
-            "specificity",
-            convention,
-            True,
-            Ratios(terms, (2,), (3,), proportion=True),
-            ("negatives",),
-            within,
-        ),
+        Metric("sensitivity", convention, True, _shares(threshold, "positives"), ("positives",), within),
+        Metric("specificity", convention, True, _shares(threshold, "negatives"), ("negatives",), within),
     )
 
 
-def _confusion(data: Scored, threshold: float) -> Array:
-    """Columns: true positives, positives, true negatives, negatives, right, all."""
-    positive, decided = data.is_positive, data.score >= threshold
-    right = positive == decided
-    return np.stack(
-        [positive & right, positive, ~positive & right, ~positive, right, np.ones_like(right)], 1
-    ).astype(float)
+def _shares(threshold: float, *sides: _Side) -> Ratios:
+    """Describe the mean over `sides` of the share of right decisions."""
+    count = len(sides)
+    above, below = tuple(range(0, 2 * count, 2)), tuple(range(1, 2 * count, 2))
+    terms = partial(_decisions, threshold=threshold, sides=sides)
+    return Ratios(terms, above, below, 1.0 / count, proportion=count == 1)
+
+
+def _decisions(data: Scored, threshold: float, sides: tuple[_Side, ...]) -> Array:
+    """Columns: for each side, whether a row is on it and rightly decided, and whether it is on it."""
+    right = data.is_positive == (data.score >= threshold)
+    on = {"all": np.ones_like(right), "positives": data.is_positive, "negatives": ~data.is_positive}
+    return np.stack([part for side in sides for part in (on[side] & right, on[side])], axis=1).astype(float)
 
 
 def argmax_metrics(classes: int) -> tuple[Metric, ...]:

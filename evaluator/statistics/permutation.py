@@ -5,8 +5,8 @@ V_g`` (for two groups the squared difference over the sum of the variances). Per
 reject far too often when a small group is noisier than a large one; Q has the same limit law in both cases
 (Janssen 1997; Chung and Romano 2013). ``V_g`` is the variance of the value's influence over units
 (subjects): the delta method for ratios, placement values (DeLong 1988; Obuchowski 1997 for several samples
-per subject) for areas. So that a group in which everything is right does not get variance 0, each group's
-variance per unit is averaged with one pseudo-unit of the pooled variance.
+per subject) for areas. So that a group in which everything is right does not get variance 0, the pooled
+variance of one unit over the number of units is added to each group's.
 
 Statistics are compared with a relative tolerance of 1e-9, because equal ones may differ by rounding.
 """
@@ -24,11 +24,11 @@ from evaluator.metrics.metric import Array, Metric, Ranks, Ratios, exactly_summa
 from evaluator.statistics.bootstrap import BLOCK, stream
 from evaluator.statistics.partition import Ints, Partition
 
+Codes = NDArray[np.int16]
+
 _TOLERANCE = 1e-9
 #: Rows x assignments sorted at once: bounds memory.
 _CELLS = 2_000_000
-#: Pseudo-units of pooled variance added to each group.
-_POOLED = 1.0
 
 
 class Spread(NamedTuple):
@@ -47,47 +47,82 @@ class Spread(NamedTuple):
     size: Array
 
 
-def ratio_spread(form: Ratios, terms: Array, codes: Ints, groups: int) -> Spread:
-    """Compute a ratio metric for assignments of units to groups.
+@dataclass(frozen=True)
+class RatioMoments:
+    """Sums of terms and of their products for several ratio metrics: one matrix product serves them all.
 
-    Parameters
+    Attributes
     ----------
-    form
-        The metric's form.
-    terms
-        ``[m, K]`` terms of the units.
-    codes
-        ``[b, m]`` group of each unit in each assignment.
-    groups
-        G.
-
-    Returns
-    -------
-    Spread
-        The variance is ``n / (n - 1) sum_i (gradient . terms_i)^2`` over the n units that contribute.
+    forms
+        The metrics' forms.
+    table
+        ``[m, columns]`` per unit: for each form its terms, the products of two terms that are not 0
+        everywhere, and whether the unit contributes at all.
+    layouts
+        For each form where its columns are.
     """
-    width = terms.shape[1]
-    upper = np.triu_indices(width)
-    products = exactly_summable(terms[:, upper[0]] * terms[:, upper[1]], len(terms))
-    touches = (terms != 0).any(axis=1, keepdims=True).astype(np.float64)
-    everything = np.concatenate([terms, products, touches], axis=1)
-    shape = (len(codes), groups)
-    spread = Spread(np.empty(shape), np.empty(shape), np.empty(shape))
-    twice = np.where(upper[0] == upper[1], 1.0, 2.0)
-    for group in range(groups):
-        sums = (codes == group).astype(np.float64) @ everything
-        slope = form.gradient(sums[:, :width])
-        moments = sums[:, width:-1]
-        squares = np.einsum("bk,bk,bk,k->b", slope[:, upper[0]], slope[:, upper[1]], moments, twice)
-        size = sums[:, -1]
-        spread.value[:, group] = form.value(sums[:, :width])
-        spread.variance[:, group] = np.maximum(squares, 0.0) * _small_sample(size)
-        spread.size[:, group] = size
-    return spread
+
+    forms: tuple[Ratios, ...]
+    table: Array
+    layouts: tuple[_Layout, ...]
+
+    @classmethod
+    def prepare(cls, forms: Sequence[Ratios], data: Any, partition: Partition) -> RatioMoments:
+        """Compute the table."""
+        tables: list[Array] = [np.zeros((partition.units, 0))]
+        layouts: list[_Layout] = []
+        for form in forms:
+            terms = unit_terms(form, data, partition.row_unit, partition.units)
+            first, second = np.triu_indices(terms.shape[1])
+            products = exactly_summable(terms[:, first] * terms[:, second], len(terms))
+            kept = np.flatnonzero(products.any(axis=0))
+            touches = (terms != 0).any(axis=1, keepdims=True).astype(np.float64)
+            start = sum(table.shape[1] for table in tables)
+            layouts.append(_Layout(start, terms.shape[1], first[kept], second[kept]))
+            tables.append(np.concatenate([terms, products[:, kept], touches], axis=1))
+        return cls(tuple(forms), np.concatenate(tables, axis=1), tuple(layouts))
+
+    def spreads(self, codes: Codes, groups: int) -> list[Spread]:
+        """Compute all forms for assignments of units to groups.
+
+        Parameters
+        ----------
+        codes
+            ``[b, m]`` group of each unit in each assignment; codes from `groups` on stay out.
+        groups
+            G.
+
+        Returns
+        -------
+        list of Spread
+            One per form. The variance is ``n / (n - 1) sum_i (gradient . terms_i)^2`` over the n units that
+            contribute.
+        """
+        members = [(codes == group).astype(np.float64) for group in range(groups)]
+        sums = np.stack([inside @ self.table for inside in members], axis=1)
+        return [layout.spread(form, sums) for form, layout in zip(self.forms, self.layouts, strict=True)]
 
 
-def rank_spread(form: Ranks, data: Any, partition: Partition, codes: Ints, groups: int) -> Spread:
-    """Compute a rank metric for assignments of units to groups (see :func:`ratio_spread`).
+class _Layout(NamedTuple):
+    """Columns of one form: terms from `start`, then products of terms `first` and `second`, then the count."""
+
+    start: int
+    width: int
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+
+    def spread(self, form: Ratios, sums: Array) -> Spread:
+        middle = self.start + self.width
+        end = middle + len(self.first)
+        terms, products, size = sums[..., self.start : middle], sums[..., middle:end], sums[..., end]
+        slope = form.gradient(terms)
+        times = np.where(self.first == self.second, 1.0, 2.0)
+        squares = (slope[..., self.first] * slope[..., self.second] * products * times).sum(axis=-1)
+        return Spread(form.value(terms), np.maximum(squares, 0.0) * _small_sample(size), size)
+
+
+def rank_spread(form: Ranks, data: Any, partition: Partition, codes: Codes, groups: int) -> Spread:
+    """Compute a rank metric for assignments of units to groups (see :meth:`RatioMoments.spreads`).
 
     Notes
     -----
@@ -102,7 +137,9 @@ def rank_spread(form: Ranks, data: Any, partition: Partition, codes: Ints, group
 
 
 class _SortedRows(NamedTuple):
-    score: Array
+    """Rows of one curve in rising order of score; rows of equal `tie` have equal scores."""
+
+    tie: Ints
     positive: NDArray[np.bool_]
     unit: Ints
     units: int
@@ -110,87 +147,120 @@ class _SortedRows(NamedTuple):
     @classmethod
     def sort(cls, score: Array, positive: NDArray[np.bool_], partition: Partition) -> _SortedRows:
         order = np.argsort(score, kind="stable")
-        return cls(score[order], positive[order], partition.row_unit[order], partition.units)
+        tie = np.cumsum(_changes(score[order]), dtype=np.int64)
+        return cls(tie, positive[order], partition.row_unit[order], partition.units)
 
 
-def _rank_spread(curves: Sequence[_SortedRows], codes: Ints, groups: int) -> Spread:
-    values, influences, sizes = zip(*(_areas(rows, codes, groups) for rows in curves), strict=True)
-    influence = np.mean(influences, axis=0)
-    variance = _per_segment(_segments(codes, groups), influence.ravel() ** 2, codes, groups)
-    return Spread(np.mean(values, axis=0), variance, np.mean(sizes, axis=0))
+class _Segments(NamedTuple):
+    """Rows of all assignments, sorted by (assignment, group), then score.
 
-
-def _areas(rows: _SortedRows, codes: Ints, groups: int) -> tuple[Array, Array, Array]:
-    """Return areas ``[b, G]``, each unit's influence on its group's area ``[b, m]``, and sizes ``[b, G]``.
-
-    Notes
-    -----
-    All assignments are laid end to end and sorted by (assignment, group); the sort is stable, so every
-    segment keeps the order of scores and every count is a difference of cumulative sums.
-    """
-    segment = _segments(codes[:, rows.unit], groups)
-    segments, count = len(codes) * groups, len(rows.score)
-    order = np.argsort(segment.astype(np.uint16) if segments <= 0xFFFF else segment, kind="stable")
-    row, segment = order % count, segment[order]
-    positive = rows.positive[row]
-    positives = sums_by(segment, positive, segments)
-    negatives = sums_by(segment, ~positive, segments)
-    start = np.flatnonzero(_changes(rows.score[row]) | _changes(segment))
-    place = _placements(positive, segment, start, positives, negatives)
-    pairs = _or_nan(positives) * _or_nan(negatives)
-    area = sums_by(segment, np.where(positive, place, 0.0), segments) * negatives / pairs
-    cell = rows.unit[row] + (order // count) * rows.units
-    units_pos = _units_with(cell[positive], rows.units, codes, groups)
-    units_neg = _units_with(cell[~positive], rows.units, codes, groups)
-    weight_pos = np.sqrt(_small_sample(units_pos)).ravel() / _or_nan(positives)
-    weight_neg = np.sqrt(_small_sample(units_neg)).ravel() / _or_nan(negatives)
-    pull = (place - area[segment]) * np.where(positive, weight_pos[segment], weight_neg[segment])
-    influence = sums_by(cell, pull, len(codes) * rows.units).reshape(len(codes), rows.units)
-    size = units_pos * units_neg / _or_nan(units_pos + units_neg)
-    return area.reshape(len(codes), groups), influence, size
-
-
-def _placements(
-    positive: NDArray[np.bool_], segment: Ints, start: Ints, positives: Array, negatives: Array
-) -> Array:
-    """Return the share of the other class in its segment that each row is on the right side of (ties half).
-
-    Parameters
+    Attributes
     ----------
-    positive, segment
-        ``[N]`` of rows sorted by segment, then score.
-    start
-        First row of each run of equal segment and score.
+    cell
+        Number of the (assignment, unit).
+    positive
+        Class of the row.
+    won
+        Twice the number of rows of the other class in the same segment that the row is on the right side of; equals count 1.
+    segment
+        Number of the (assignment, group).
     positives, negatives
         ``[segments]`` counts.
     """
-    end = np.append(start[1:], len(positive))
-    of_run = segment[start]
-    halfway = []
-    for marks, counts in ((positive, positives), (~positive, negatives)):
-        total = np.concatenate([[0], np.cumsum(marks)])
-        before_segment = np.cumsum(counts) - counts
-        halfway.append((total[start] + total[end]) / 2.0 - before_segment[of_run])
-    beaten = halfway[1] / _or_nan(negatives)[of_run]
-    beaten_by = 1.0 - halfway[0] / _or_nan(positives)[of_run]
-    length = end - start
-    return np.where(positive, np.repeat(beaten, length), np.repeat(beaten_by, length))
+
+    cell: Ints
+    positive: NDArray[np.bool_]
+    won: Ints
+    segment: Ints
+    positives: Ints
+    negatives: Ints
 
 
-def _segments(codes: Ints, groups: int) -> Ints:
+def _rank_spread(curves: Sequence[_SortedRows], codes: Codes, groups: int) -> Spread:
+    parts = [_place(rows, codes, groups) for rows in curves]
+    areas = [_area(part) for part in parts]
+    shape = (len(codes), groups)
+    if len(parts) == 1 and curves[0].units == len(curves[0].unit):
+        variance, size = _variance_of_rows(parts[0], areas[0])
+        return Spread(areas[0].reshape(shape), variance.reshape(shape), size.reshape(shape))
+    cell_segment = _segment_of(codes, groups)
+    influences, sizes = zip(
+        *(_influence(part, area, cell_segment) for part, area in zip(parts, areas, strict=True)), strict=True
+    )
+    influence = np.mean(influences, axis=0)
+    variance = sums_by(cell_segment, influence**2, len(codes) * groups)
+    value, size = np.mean(areas, axis=0), np.mean(sizes, axis=0)
+    return Spread(value.reshape(shape), variance.reshape(shape), size.reshape(shape))
+
+
+def _place(rows: _SortedRows, codes: Codes, groups: int) -> _Segments:
+    """Sort the rows of all assignments and count the pairs that each row wins.
+
+    Notes
+    -----
+    The sort is stable, so every segment keeps the order of scores and every count is a difference of cumulative sums.
+    """
+    segments, count = len(codes) * groups, len(rows.tie)
+    unsorted = _segment_of(codes[:, rows.unit], groups)
+    order = np.argsort(unsorted.astype(np.uint16) if segments <= 0xFFFF else unsorted, kind="stable")
+    assignment = np.arange(len(codes))[:, None]
+    row = order.reshape(len(codes), count) - assignment * count
+    cell = (rows.unit[row] + assignment * rows.units).ravel()
+    row = row.ravel()
+    sizes = np.bincount(unsorted, minlength=segments)
+    segment = np.repeat(np.arange(segments), sizes)
+    positive = rows.positive[row]
+    totals = [np.concatenate([[0], np.cumsum(marks)]) for marks in (~positive, positive)]
+    edges = np.concatenate([[0], np.cumsum(sizes)])
+    negatives, positives = (np.diff(total[edges]) for total in totals)
+    start = np.flatnonzero(_changes(rows.tie[row]) | _changes(segment))
+    end = np.append(start[1:], len(row))
+    twice = [np.repeat(total[start] + total[end], end - start) for total in totals]
+    below = twice[0] - 2 * totals[0][edges[:-1]][segment]
+    above = 2 * totals[1][edges[1:]][segment] - twice[1]
+    return _Segments(cell, positive, np.where(positive, below, above), segment, positives, negatives)
+
+
+def _area(part: _Segments) -> Array:
+    """Return the area of each segment; NaN where a class is missing."""
+    won = sums_by(part.segment, np.where(part.positive, part.won, 0), len(part.positives))
+    return won / (2.0 * _or_nan(part.positives) * _or_nan(part.negatives))
+
+
+def _variance_of_rows(part: _Segments, area: Array) -> tuple[Array, Array]:
+    """Return DeLong's variance of each segment, where every unit has one row, and the size it rests on."""
+    variance = np.zeros(len(area))
+    for side, own, other in (
+        (part.positive, part.positives, part.negatives),
+        (~part.positive, part.negatives, part.positives),
+    ):
+        squares = sums_by(part.segment[side], part.won[side].astype(np.float64) ** 2, len(area))
+        spread = squares / (4.0 * _or_nan(other) ** 2) - own * area**2
+        variance += np.maximum(spread, 0.0) * _small_sample(own) / _or_nan(own) ** 2
+    return variance, part.positives * part.negatives / _or_nan(part.positives + part.negatives)
+
+
+def _influence(part: _Segments, area: Array, cell_segment: Ints) -> tuple[Array, Array]:
+    """Return the influence of each (assignment, unit) on its segment's area, and the size of each segment."""
+    influence = np.zeros(len(cell_segment))
+    units = []
+    for side, own, other in (
+        (part.positive, part.positives, part.negatives),
+        (~part.positive, part.negatives, part.positives),
+    ):
+        has = np.zeros(len(cell_segment))
+        has[part.cell[side]] = 1.0
+        units.append(sums_by(cell_segment, has, len(area)))
+        segment = part.segment[side]
+        weight = np.sqrt(_small_sample(units[-1])) / _or_nan(own)
+        pull = (part.won[side] / (2.0 * _or_nan(other))[segment] - area[segment]) * weight[segment]
+        influence += sums_by(part.cell[side], pull, len(cell_segment))
+    return influence, units[0] * units[1] / _or_nan(units[0] + units[1])
+
+
+def _segment_of(codes: Codes, groups: int) -> Ints:
     """Return the number of each (assignment, group) pair of ``[b, k]`` codes, flat."""
     return (codes + np.arange(len(codes))[:, None] * groups).ravel()
-
-
-def _per_segment(segment: Ints, values: Array, codes: Ints, groups: int) -> Array:
-    return sums_by(segment, values, len(codes) * groups).reshape(len(codes), groups)
-
-
-def _units_with(cell: Ints, units: int, codes: Ints, groups: int) -> Array:
-    """Count the units of each segment that have a row among `cell`."""
-    has = np.zeros(len(codes) * units)
-    has[cell] = 1.0
-    return _per_segment(_segments(codes, groups), has, codes, groups)
 
 
 def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -200,13 +270,13 @@ def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
     return changed
 
 
-def _or_nan(counts: Array) -> Array:
-    return np.where(counts > 0, counts, np.nan)
+def _or_nan(counts: NDArray[Any]) -> Array:
+    return np.asarray(np.where(counts > 0, counts, np.nan), np.float64)
 
 
-def _small_sample(size: Array) -> Array:
+def _small_sample(size: NDArray[Any]) -> Array:
     """``n / (n - 1)``, NaN below 2."""
-    return np.where(size > 1, size / np.where(size > 1, size - 1.0, 1.0), np.nan)
+    return np.asarray(np.where(size > 1, size / np.where(size > 1, size - 1.0, 1.0), np.nan))
 
 
 @dataclass(frozen=True)
@@ -287,27 +357,19 @@ def permute_groups(
     list of NullGaps
         One per metric.
     """
-    code = np.full(partition.groups, len(groups))
+    code = np.full(partition.groups, len(groups), np.int16)
     code[list(groups)] = np.arange(len(groups))
     observed = code[partition.unit_group]
     exchange = metrics[0].exchange
     strata = _strata(exchange, data, partition, observed < len(groups))
-    terms = [
-        None if isinstance(m.form, Ranks) else unit_terms(m.form, data, partition.row_unit, partition.units)
-        for m in metrics
-    ]
+    spreads = _Spreads.prepare(metrics, data, partition)
     purpose = f"permutation:{attribute}:{exchange}"
     gaps = np.full((len(metrics), permutations), np.nan)
     statistics = gaps.copy()
     first = np.full(len(metrics), np.nan)
     for where, codes in _assignments(observed, strata, permutations, seed, subjects, purpose):
-        for position, (metric, own_terms) in enumerate(zip(metrics, terms, strict=True)):
-            if isinstance(metric.form, Ranks):
-                spread = rank_spread(metric.form, data, partition, codes, len(groups) + 1)
-            else:
-                assert own_terms is not None  # noqa: S101
-                spread = ratio_spread(metric.form, own_terms, codes, len(groups) + 1)
-            gap, statistic = _gap_and_wald(Spread(*(column[:, :-1] for column in spread)))
+        for position, spread in enumerate(spreads(codes, len(groups))):
+            gap, statistic = _gap_and_wald(spread)
             if where is None:
                 first[position] = statistic[0]
             else:
@@ -315,25 +377,50 @@ def permute_groups(
     return [NullGaps(gaps[i], statistics[i], float(first[i])) for i in range(len(metrics))]
 
 
+class _Spreads(NamedTuple):
+    """All metrics of one call, ratios in one matrix product."""
+
+    metrics: tuple[Metric, ...]
+    data: Any
+    partition: Partition
+    moments: RatioMoments
+
+    @classmethod
+    def prepare(cls, metrics: Sequence[Metric], data: Any, partition: Partition) -> _Spreads:
+        forms = [metric.form for metric in metrics if isinstance(metric.form, Ratios)]
+        return cls(tuple(metrics), data, partition, RatioMoments.prepare(forms, data, partition))
+
+    def __call__(self, codes: Codes, groups: int) -> Iterator[Spread]:
+        ratios = iter(self.moments.spreads(codes, groups))
+        for metric in self.metrics:
+            if isinstance(metric.form, Ranks):
+                whole = rank_spread(metric.form, self.data, self.partition, codes, groups + 1)
+                yield Spread(*(column[:, :groups] for column in whole))
+            else:
+                yield next(ratios)
+
+
 def _strata(exchange: str, data: Any, partition: Partition, valid: NDArray[np.bool_]) -> list[Ints]:
-    """List the sets of units among which groups are exchanged."""
+    """List the sets of units among which groups are exchanged, in the order of subjects whatever groups are called."""
+    order = np.lexsort((partition.unit_group, partition.unit_subject))
+    order = order[valid[order]]
     if exchange == "subjects":
-        return [np.flatnonzero(valid)]
+        return [order]
     labels = np.zeros((partition.units, int(data.label.max(initial=0)) + 1), bool)
     labels[partition.row_unit, data.label] = True
     _, stratum = np.unique(labels, axis=0, return_inverse=True)
     stratum = stratum.ravel()
-    return [np.flatnonzero(valid & (stratum == number)) for number in range(int(stratum.max(initial=-1)) + 1)]
+    return [order[stratum[order] == number] for number in range(int(stratum.max(initial=-1)) + 1)]
 
 
 def _assignments(
-    observed: Ints,
+    observed: Codes,
     strata: Sequence[Ints],
     permutations: int,
     seed: int,
     subjects: Sequence[str],
     purpose: str,
-) -> Iterator[tuple[slice | None, Ints]]:
+) -> Iterator[tuple[slice | None, Codes]]:
     """Yield the observed assignment (with no place), then blocks of permuted ones ``[b, m]``."""
     yield None, observed[None]
     for block, start in enumerate(range(0, permutations, BLOCK)):
@@ -350,7 +437,7 @@ def _gap_and_wald(spread: Spread) -> tuple[Array, Array]:
     gap = spread.value.max(axis=1) - spread.value.min(axis=1)
     per_unit = spread.variance * spread.size
     pooled = (per_unit * spread.size).sum(axis=1, keepdims=True) / spread.size.sum(axis=1, keepdims=True)
-    variance = (per_unit * spread.size + _POOLED * pooled) / (spread.size + _POOLED) / spread.size
+    variance = (per_unit + pooled / spread.size) / spread.size
     constant = pooled[:, 0] == 0.0
     weight = 1.0 / np.where(constant[:, None], 1.0, variance)
     centre = (weight * spread.value).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
