@@ -407,7 +407,11 @@ def failure_grid(failures: pd.DataFrame, *, caption: str) -> Grid:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a frame as mappings from column to value."""
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    names = [str(name) for name in frame.columns]
+    columns = [
+        [None if value is pd.NA else value for value in frame[name].tolist()] for name in frame.columns
+    ]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _only(metrics: pd.DataFrame, measure: Measure) -> pd.DataFrame:

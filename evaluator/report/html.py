@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from evaluator.report.answers import FINDINGS
 from evaluator.report.content import StudyContent
 from evaluator.report.grid import Grid, arm_name, gap_grid, group_grid, ranking_grid, records
 from evaluator.report.latex import to_latex
-from evaluator.report.page import build, contaminated, counts_text, question_title, rankings
-from evaluator.report.tables import ARM, Measured, gap_table, ranking, split_by_question, to_csv, whole_counts
+from evaluator.report.page import build, contaminated, counts_text, question_title
+from evaluator.report.tables import ARM, Ranked, gap_table, rank_all, to_csv, whole_counts
 from evaluator.report.words import GLOSSARY, clean, metric_words, readable
 from shards.files import write_text
 
@@ -31,6 +32,10 @@ _HERE = Path(__file__).parent
 
 def render(content: StudyContent) -> str:
     """Return the page of a study as HTML."""
+    return _page(content, rank_all(content.metrics, content.gaps))
+
+
+def _page(content: StudyContent, ranked: Sequence[Ranked]) -> str:
     script = _asset("page.js")
     hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = jinja2.Environment(
@@ -44,7 +49,7 @@ def render(content: StudyContent) -> str:
     environment.filters.update(readable=readable, counts=counts_text)
     template = environment.get_template("page.html")
     return template.render(
-        view=build(content),
+        view=build(content, ranked),
         style=Markup(_asset("page.css")),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=hashed,
@@ -68,28 +73,29 @@ def write(content: StudyContent, folder: Path) -> Path:
     pathlib.Path
         The page.
     """
-    tables = folder / "tables"
-    for name, frame in _flat_tables(content).items():
+    tables, ranked = folder / "tables", rank_all(content.metrics, content.gaps)
+    for name, frame in _flat_tables(content, ranked).items():
         write_text(tables / f"{name}.csv", to_csv(whole_counts(frame)))
-    for name, grids in _paper_tables(content).items():
+    for name, grids in _paper_tables(content, ranked).items():
         parts = [to_latex(grid, label=f"tab:{name}-{place + 1}") for place, grid in enumerate(grids)]
         write_text(tables / f"{name}.tex", _TEX_HEAD + "\n".join(parts))
     page = folder / "report.html"
-    write_text(page, render(content))
+    write_text(page, _page(content, ranked))
     return page
 
 
 _TEX_HEAD = "% needs \\usepackage[T1]{fontenc} and \\usepackage{booktabs}\n"
 
 
-def _flat_tables(content: StudyContent) -> dict[str, pd.DataFrame]:
-    ranked = []
-    for question, measure, table in rankings(content):
-        keys = {**question._asdict(), **measure._asdict()}
-        ranked.append(table.assign(**keys)[[*keys, *table.columns]])
+def _flat_tables(content: StudyContent, ranked: Sequence[Ranked]) -> dict[str, pd.DataFrame]:
+    flat = []
+    for question in ranked:
+        for measure, table in question.rankings.items():
+            keys = {**question.part.question._asdict(), **measure._asdict()}
+            flat.append(table.assign(**keys)[[*keys, *table.columns]])
     tasks = pd.DataFrame([vars(task) for task in content.tasks])
     return {
-        "ranking": pd.concat(ranked, ignore_index=True) if ranked else pd.DataFrame(),
+        "ranking": pd.concat(flat, ignore_index=True) if flat else pd.DataFrame(),
         "groups": content.metrics,
         "gaps": content.gaps,
         "findings": content.findings,
@@ -98,19 +104,19 @@ def _flat_tables(content: StudyContent) -> dict[str, pd.DataFrame]:
     }
 
 
-def _paper_tables(content: StudyContent) -> dict[str, list[Grid]]:
+def _paper_tables(content: StudyContent, ranked: Sequence[Ranked]) -> dict[str, list[Grid]]:
     """Lay out, for the primary measure of each question, the ranking, the leader's groups and all gaps."""
     grids: dict[str, list[Grid]] = {"ranking": [], "groups": [], "gaps": []}
-    for part in split_by_question(content.metrics, content.gaps):
-        _add_paper_tables(grids, part, content)
+    for question in ranked:
+        _add_paper_tables(grids, question, content)
     return grids
 
 
-def _add_paper_tables(grids: dict[str, list[Grid]], part: Measured, content: StudyContent) -> None:
-    measure = part.measures()[0]
+def _add_paper_tables(grids: dict[str, list[Grid]], ranked: Ranked, content: StudyContent) -> None:
+    part, measure = ranked.part, ranked.primary
     words, at = metric_words(measure.metric), part.at(measure)
     title = f"{part.question.dataset}, {question_title(part.question)}"
-    table = ranking(at.metrics, at.gaps, better=words.better)
+    table = ranked.rankings[measure]
     seen = contaminated(content, part.question.dataset)
     grids["ranking"].append(
         ranking_grid(table, measure, caption=f"Ranking for {title} by {words.label}", seen=seen)

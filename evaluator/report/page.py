@@ -36,10 +36,9 @@ from evaluator.report.tables import (
     Measure,
     Measured,
     Question,
+    Ranked,
     gap_over_seeds,
     gap_table,
-    ranking,
-    split_by_question,
     threshold_table,
     tidy,
 )
@@ -129,15 +128,15 @@ class PageView:
     seconds: str
 
 
-def build(content: StudyContent) -> PageView:
-    """Work out everything that the page shows."""
-    measured = split_by_question(content.metrics, content.gaps)
+def build(content: StudyContent, ranked: Sequence[Ranked]) -> PageView:
+    """Work out everything that the page shows, from a study and what :func:`rank_all` made of it."""
+    measured = [question.part for question in ranked]
     findings = tidy(content.findings)
     usages = tuple(dict.fromkeys(u for part in measured for u in part.metrics["usage"]))
     views: dict[str, list[QuestionView]] = {}
-    for place, part in enumerate(measured):
-        view = _question(part, content, findings, usages, f"q{place + 1}")
-        views.setdefault(part.question.dataset, []).append(view)
+    for place, question in enumerate(ranked):
+        view = _question(question, content, findings, usages, f"q{place + 1}")
+        views.setdefault(question.part.question.dataset, []).append(view)
     facts = {fact.card.name: fact for fact in content.datasets}
     datasets = tuple(
         DatasetView(f"dataset-{place + 1}", name, facts.get(name), tuple(questions))
@@ -157,20 +156,6 @@ def build(content: StudyContent) -> PageView:
     )  # fmt: skip
 
 
-def rankings(content: StudyContent) -> tuple[tuple[Question, Measure, pd.DataFrame], ...]:
-    """Return the ranking of every question by every measure, the primary measure first."""
-    return tuple(
-        (part.question, measure, _ranked(part, measure))
-        for part in split_by_question(content.metrics, content.gaps)
-        for measure in part.measures()
-    )
-
-
-def _ranked(part: Measured, measure: Measure) -> pd.DataFrame:
-    at = part.at(measure)
-    return ranking(at.metrics, at.gaps, better=metric_words(measure.metric).better)
-
-
 def question_title(question: Question) -> str:
     """Return what a question is called below its dataset's name."""
     if question.target and question.structure:
@@ -184,10 +169,10 @@ def contaminated(content: StudyContent, dataset: str) -> tuple[str, ...]:
 
 
 def _question(
-    part: Measured, content: StudyContent, findings: pd.DataFrame, usages: Sequence[str], anchor: str
+    ranked: Ranked, content: StudyContent, findings: pd.DataFrame, usages: Sequence[str], anchor: str
 ) -> QuestionView:
-    first, *others = part.measures()
-    at, table = part.at(first), _ranked(part, first)
+    part, first = ranked.part, ranked.primary
+    at, table = part.at(first), ranked.rankings[first]
     words = metric_words(first.metric)
     facts = next((f for f in content.datasets if f.card.name == part.question.dataset), None)
     said = answer(
@@ -213,7 +198,7 @@ def _question(
         tuple(_arms(part, table.head(DETAILED), title)),
         _left_out(table),
         _gaps(at, first, title),
-        tuple(_other(part, measure, title, seen) for measure in others),
+        tuple(_other(ranked, measure, title, seen) for measure in ranked.rankings if measure != first),
     )
 
 
@@ -233,11 +218,11 @@ def _cut(table: pd.DataFrame, most: int) -> str:
 def _trade_offs(table: pd.DataFrame, at: Measured, title: str, usages: Sequence[str]) -> tuple[Figure, ...]:
     """Draw one picture per attribute for which at least one arm has an adjusted gap."""
     words = metric_words(str(at.metrics["metric"].iloc[0]))
-    parts = []
-    for row in records(table[["rank", *ARM, "value"]]):
-        arm = tuple(str(row[name]) for name in ARM)
-        parts.append(gap_over_seeds(at.of_arm(arm).gaps).assign(**row))
-    points = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["attribute"])
+    points = (
+        gap_over_seeds(at.gaps)
+        .merge(table[["rank", *ARM, "value"]], on=ARM)
+        .sort_values("rank", kind="stable")
+    )
     gap_sizes = points[["adjusted", "raw", "null_mean"]] if len(points) else pd.DataFrame([[0.0]])
     tallest = float(gap_sizes.max().max())
     figures = []
@@ -303,12 +288,14 @@ def _gaps(at: Measured, measure: Measure, title: str) -> Grid | None:
     )
 
 
-def _other(part: Measured, measure: Measure, title: str, seen: Sequence[str]) -> MeasureView:
+def _other(ranked: Ranked, measure: Measure, title: str, seen: Sequence[str]) -> MeasureView:
     words = metric_words(measure.metric)
-    twice = sum(other.metric == measure.metric for other in part.measures()) > 1
+    twice = sum(other.metric == measure.metric for other in ranked.rankings) > 1
     shown = f"{words.label} ({measure.convention})" if twice else words.label
-    grid = ranking_grid(_ranked(part, measure), measure, caption=f"Ranking for {title} by {shown}", seen=seen)
-    return MeasureView(shown, grid, _gaps(part.at(measure), measure, title))
+    grid = ranking_grid(
+        ranked.rankings[measure], measure, caption=f"Ranking for {title} by {shown}", seen=seen
+    )
+    return MeasureView(shown, grid, _gaps(ranked.part.at(measure), measure, title))
 
 
 def _coverage(measured: Sequence[Measured], content: StudyContent) -> Grid | None:

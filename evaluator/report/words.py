@@ -197,6 +197,8 @@ def clean(text: str) -> str:
     Control characters, surrogates and bidirectional overrides become U+FFFD; line breaks and tabs become
     spaces.
     """
+    if text.isascii() and text.isprintable():
+        return text
     spaced = "".join(" " if char in "\t\r\n" else char for char in text)
     return "".join("\ufffd" if _unprintable(char) else char for char in spaced)
 

@@ -1,5 +1,6 @@
 """A made-up study as a report gets it: numbers from a formula, names as nasty as data can have them."""
 
+import dataclasses
 import hashlib
 
 import pandas as pd
@@ -210,3 +211,13 @@ def study():
         ),
         methods=("Intervals: percentile bootstrap over subjects, 2,000 replicates shared by all models.",),
     )
+
+
+@pytest.fixture(scope="session")
+def small_study(study):
+    """The classification half with two metrics: enough where a whole page is made again."""
+    metrics, gaps, findings = (
+        frame[frame["target"].notna() & frame["metric"].isin(["auc", "brier"])].reset_index(drop=True)
+        for frame in (study.metrics, study.gaps, study.findings)
+    )
+    return dataclasses.replace(study, metrics=metrics, gaps=gaps, findings=findings, tasks=study.tasks[:2])

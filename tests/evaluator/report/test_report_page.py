@@ -193,8 +193,8 @@ def test_drawings_are_well_formed_and_say_what_they_show(text):
         assert root.get("aria-label")
 
 
-def test_equal_content_gives_equal_bytes(study, text):
-    assert render(study) == text
+def test_equal_content_gives_equal_bytes(small_study):
+    assert render(small_study) == render(small_study)
 
 
 def test_page_without_results_says_so():
@@ -205,33 +205,35 @@ def test_page_without_results_says_so():
     assert "tiny-sam cannot do zero_shot" in text
 
 
-def test_dataset_without_any_defined_value_says_why(study):
-    metrics = study.metrics.assign(
+def test_dataset_without_any_defined_value_says_why(small_study):
+    metrics = small_study.metrics.assign(
         value=np.nan, ci_low=np.nan, ci_high=np.nan, status="undefined", reason="one class"
     )
-    text = render(dataclasses.replace(study, metrics=metrics, gaps=study.gaps.iloc[:0]))
+    text = render(dataclasses.replace(small_study, metrics=metrics, gaps=small_study.gaps.iloc[:0]))
     assert "No combination of model and usage gave a defined AUC: one class." in text
     assert Page(text).broken == []
 
 
-def test_study_without_findings_does_not_claim_fairness(study):
-    text = render(dataclasses.replace(study, findings=study.findings.iloc[:0]))
+def test_study_without_findings_does_not_claim_fairness(small_study):
+    text = render(dataclasses.replace(small_study, findings=small_study.findings.iloc[:0]))
     assert "No attribute was compared for it, so this study cannot say whom it fails." in text
     assert "○ no reliable gap</span>" not in text
 
 
-def test_findings_repeat_neither_metric_nor_attribute(study):
-    findings = study.findings.assign(
-        sentence="auc by sex: male is better.", attribute="sex", metric=study.findings["metric"]
+def test_findings_repeat_neither_metric_nor_attribute(small_study):
+    findings = small_study.findings.assign(
+        sentence="auc by sex: male is better.", attribute="sex", metric=small_study.findings["metric"]
     )
-    text = render(dataclasses.replace(study, findings=findings.drop_duplicates(["model", "usage", "metric"])))
+    text = render(
+        dataclasses.replace(small_study, findings=findings.drop_duplicates(["model", "usage", "metric"]))
+    )
     assert "<strong>sex:</strong> male is better." in text
 
 
-def test_many_combinations_are_cut_with_a_word_where_the_rest_is(study):
-    many = [study.metrics.assign(model=study.metrics["model"] + f"-{copy}") for copy in range(3)]
+def test_many_combinations_are_cut_with_a_word_where_the_rest_is(small_study):
+    many = [small_study.metrics.assign(model=small_study.metrics["model"] + f"-{copy}") for copy in range(3)]
     metrics = pd.concat(many, ignore_index=True)
-    text = render(dataclasses.replace(study, metrics=metrics))
+    text = render(dataclasses.replace(small_study, metrics=metrics))
     assert "15 further combinations in detail: see tables/groups.csv beside this page." in text
     assert "The first 15 of 27 are drawn; the table has them all." in text
 
@@ -241,10 +243,10 @@ def test_missing_column_is_named():
         empty_study(gaps=pd.DataFrame(columns=[n for n in GAPS.names if n not in {"adjusted", "p_value"}]))
 
 
-def test_writing_gives_page_and_tables_and_no_leftovers(study, tmp_path):
-    path = write(study, tmp_path / "report")
+def test_writing_gives_page_and_tables_and_no_leftovers(small_study, tmp_path):
+    path = write(small_study, tmp_path / "report")
     assert path == tmp_path / "report" / "report.html"
-    assert path.read_text(encoding="utf-8") == render(study)
+    assert path.read_text(encoding="utf-8") == render(small_study)
     names = sorted(
         p.relative_to(tmp_path / "report").as_posix() for p in path.parent.rglob("*") if p.is_file()
     )
@@ -254,11 +256,13 @@ def test_writing_gives_page_and_tables_and_no_leftovers(study, tmp_path):
     )]  # fmt: skip
 
 
-def test_written_groups_read_back_to_the_same_values(study, tmp_path):
-    write(study, tmp_path)
+def test_written_groups_read_back_to_the_same_values(small_study, tmp_path):
+    write(small_study, tmp_path)
     back = pd.read_csv(tmp_path / "tables" / "groups.csv")
-    assert list(back.columns) == list(study.metrics.columns)
-    np.testing.assert_array_equal(back["value"].to_numpy(), study.metrics["value"].astype(float).to_numpy())
+    assert list(back.columns) == list(small_study.metrics.columns)
+    np.testing.assert_array_equal(
+        back["value"].to_numpy(), small_study.metrics["value"].astype(float).to_numpy()
+    )
     assert "=cmd()" not in set(back["group"])
     assert "'=cmd()" in set(back["group"])
 

@@ -1,0 +1,169 @@
+"""The page in a real browser that has no network: what runs, what overflows, what prints."""
+
+import base64
+import dataclasses
+import hashlib
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from evaluator.report.html import render
+
+CHROMIUM = next(
+    filter(
+        None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))
+    ),
+    None,
+)
+pytestmark = [
+    pytest.mark.chromium,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found (Debian: apt-get install chromium)"),
+]
+HIT = "document.documentElement.dataset.hit=1"
+HOSTILE = (
+    f"<script>{HIT}</script>", f'<img src=x onerror="{HIT}">', f'"><svg onload="{HIT}"></svg>',
+    f"' onmouseover='{HIT}' autofocus onfocus='{HIT}", f"</style><script>{HIT}</script>", f"{{{{{HIT}}}}}",
+)  # fmt: skip
+PROBE = """
+addEventListener("load", () => {
+  const root = document.documentElement;
+  const overflow = () => root.scrollWidth - root.clientWidth;
+  const told = {
+    width: innerWidth, folded: overflow(), hit: root.dataset.hit ?? null, scripts: document.scripts.length,
+    sections: [...document.querySelectorAll("main section[id]")].map((section) => section.id),
+    loaded: performance.getEntriesByType("resource").map((entry) => entry.name),
+    open: document.querySelectorAll("details[open]").length, details: document.querySelectorAll("details").length,
+  };
+  const column = () => [...document.querySelectorAll("#q1 table tbody tr")].slice(0, 4).map((row) => row.cells[1].innerText);
+  told.ranked = column();
+  document.querySelectorAll("#q1 thead button")[1].click();
+  document.querySelectorAll("#q1 thead button")[1].click();
+  told.resorted = column();
+  document.getElementById("unfold").click();
+  told.unfolded = document.querySelectorAll("details[open]").length;
+  told.wide = overflow();
+  parent.postMessage(told, "*");
+});
+"""
+PARENT = """<!doctype html><body><pre id="told"></pre><script>
+const all = [];
+addEventListener("message", (event) => {
+  all.push(event.data);
+  document.getElementById("told").textContent = JSON.stringify(all);
+});
+</script>
+<iframe src="page.html" style="width:1280px;height:900px;border:0"></iframe>
+<iframe src="page.html" style="width:420px;height:900px;border:0"></iframe>
+</body>"""
+
+
+def chromium(folder, *arguments):
+    """Run Chromium where every address is unreachable, and return what it prints."""
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+        "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+        "--proxy-server=127.0.0.1:9", "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={folder / 'profile'}", *arguments,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def probed(page, *, policy):
+    """Return a copy of a page that tells about itself; without its policy, escaping alone protects it."""
+    hashed = base64.b64encode(hashlib.sha256(PROBE.encode()).digest()).decode()
+    if policy:
+        page = page.replace("script-src 'sha256-", f"script-src 'sha256-{hashed}' 'sha256-", 1)
+    else:
+        page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+        assert "Content-Security-Policy" not in page
+    return page.replace("</body>", f"<script>{PROBE}</script></body>")
+
+
+def look(page, folder, *, policy):
+    (folder / "page.html").write_text(probed(page, policy=policy), encoding="utf-8")
+    (folder / "parent.html").write_text(PARENT, encoding="utf-8")
+    dom = chromium(
+        folder, "--window-size=1400,1000", "--virtual-time-budget=20000", "--dump-dom",
+        (folder / "parent.html").as_uri(),
+    )  # fmt: skip
+    told = re.search(r'<pre id="told">(.*?)</pre>', dom, flags=re.S).group(1)
+    return {entry["width"]: entry for entry in json.loads(html.unescape(told))}
+
+
+@pytest.fixture(scope="module")
+def seen(study, tmp_path_factory):
+    return look(render(study), tmp_path_factory.mktemp("page"), policy=True)
+
+
+def test_page_opens_at_both_widths_with_all_sections(seen):
+    assert sorted(seen) == [420, 1280]
+    for told in seen.values():
+        assert {
+            "answer",
+            "run",
+            "dataset-1",
+            "q1",
+            "dataset-2",
+            "failures",
+            "methods",
+            "provenance",
+            "glossary",
+        } <= set(told["sections"])
+
+
+def test_nothing_overflows_the_page_folded_or_unfolded(seen):
+    assert {(width, told["folded"], told["wide"]) for width, told in seen.items()} == {
+        (420, 0, 0),
+        (1280, 0, 0),
+    }
+
+
+def test_nothing_is_fetched(seen):
+    assert all(told["loaded"] == [] for told in seen.values())
+
+
+def test_sorting_and_unfolding_work(seen):
+    told = seen[1280]
+    assert told["ranked"] == ["1", "2", "3", "4"]
+    assert told["resorted"] == ["9", "8", "7", "6"]
+    assert told["open"] < told["unfolded"] == told["details"]
+
+
+@pytest.mark.parametrize("policy", [True, False])
+def test_no_script_from_data_runs(small_study, tmp_path, policy):
+    names = dict(zip(small_study.metrics["model"].unique(), HOSTILE, strict=False))
+    hostile = {
+        name: frame.replace({"model": names, "dataset": {"phantom-cxr": HOSTILE[3]}, "group": {"female": HOSTILE[1]}})
+        for name, frame in (("metrics", small_study.metrics), ("gaps", small_study.gaps), ("findings", small_study.findings))
+    }  # fmt: skip
+    hostile["metrics"] = hostile["metrics"].fillna({"reason": HOSTILE[4]})
+    hostile["findings"] = hostile["findings"].assign(sentence=HOSTILE[1])
+    study = dataclasses.replace(
+        small_study, name=HOSTILE[0], created=HOSTILE[5], skipped=HOSTILE, provenance=tuple(zip(HOSTILE, HOSTILE, strict=True)),
+        **hostile,
+    )  # fmt: skip
+    for told in look(render(study), tmp_path, policy=policy).values():
+        assert told["hit"] is None
+        assert told["scripts"] == 2
+        assert told["loaded"] == []
+
+
+def test_page_prints_to_pdf(small_study, tmp_path):
+    (tmp_path / "report.html").write_text(render(small_study), encoding="utf-8")
+    target = tmp_path / "report.pdf"
+    chromium(
+        tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={target}", (tmp_path / "report.html").as_uri()
+    )
+    printed = target.read_bytes()
+    assert printed.startswith(b"%PDF-")
+    boxes = {
+        tuple(map(round, map(float, box.split()))) for box in re.findall(rb"/MediaBox \[([^\]]*)\]", printed)
+    }
+    assert boxes == {(0, 0, 595, 842)}
+    assert len(re.findall(rb"/Type /Page\b", printed)) > 10
