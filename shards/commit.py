@@ -65,8 +65,9 @@ def commit(
     fsync_folder(out)
     _move_shards(out, {result.name for result in whole})
     rows = [row for result in whole for row in result.rows]
-    write_table(out / INDEX_FILE, rows, index_schema(card))
-    write_table(out / REJECTED_FILE, rejected, rejected_schema(card))
+    staging = out / PARTS_FOLDER  # what a kill leaves there goes with it
+    write_table(out / INDEX_FILE, rows, index_schema(card), staging=staging)
+    write_table(out / REJECTED_FILE, rejected, rejected_schema(card), staging=staging)
     description = {
         "format": FORMAT,
         "card": card.to_json(),
@@ -85,7 +86,7 @@ def commit(
         ],
         "software": {"fairray": _version()},
     }
-    write_json(out / DATASET_FILE, description)
+    write_json(out / DATASET_FILE, description, staging=staging)
     clear(out)
 
 

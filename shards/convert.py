@@ -210,7 +210,7 @@ def _check_budget(
     if len(rejected) <= options.max_rejected * total and len(rejected) < total:
         return
     path = (out / PARTS_FOLDER if earlier.finished else out) / REJECTED_FILE
-    write_table(path, rejected, rejected_schema(card))
+    write_table(path, rejected, rejected_schema(card), staging=out / PARTS_FOLDER)
     reasons = Counter(row["reason"] for row in rejected).most_common()
     counted = ", ".join(f"{number} {reason}" for reason, number in reasons)
     examples = "; ".join(f"{row['sample_id']}: {row['reason']} ({row['detail']})" for row in rejected[:3])

@@ -83,13 +83,13 @@ def rejected_row(rejection: Rejection) -> dict[str, Any]:
     }
 
 
-def write_table(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Write rows as one Parquet file, atomically; the same rows give the same bytes."""
+def write_table(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, *, staging: Path) -> None:
+    """Write rows as one Parquet file, atomically by way of `staging`; the same rows give the same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+    write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"), staging=staging)
 
 
 def fingerprint(card: DatasetCard, rows: Iterable[Mapping[str, Any]]) -> str:

@@ -12,6 +12,7 @@ file's content, so its size and time of change decide whether a finished shard i
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,7 @@ def file_stamps(row: Row) -> dict[str, tuple[int, int] | None]:
     for name, value in row.values.items():
         if name.startswith("_") and name != "_source" and isinstance(value, str) and value.startswith("/"):
             try:
-                found = Path(value).stat()
+                found = os.stat(value)
                 stamps[name] = (found.st_size, found.st_mtime_ns)
             except (OSError, ValueError):
                 stamps[name] = None

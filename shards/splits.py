@@ -2,10 +2,10 @@
 
 Guarantee: a subject is in exactly one of train, val and test; the same subjects, fractions and seed give the
 same splits in any order of the input; a subject that has a split (its publisher's, or that of an earlier
-conversion) never moves. The rest are dealt out inside each stratum so that every stratum comes as close to
-the fractions as whole subjects allow (largest remainder), ties going to the split that is furthest behind
-over all strata. Trade-off: after samples were added, splits depend on the order of the additions; the
-alternative, a bare hash per subject, gives only approximate fractions.
+conversion) never moves. The rest are dealt out inside each stratum, each split getting its share rounded down
+or up; the rounding (largest remainder, carried from stratum to stratum) makes the shares right over all strata
+too, so that many small strata do not all fall into train. Trade-off: after samples were added, splits depend on
+the order of the additions; the alternative, a bare hash per subject, gives only approximate shares.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _fill(
     seen, given = 0, [0, 0, 0]
     # Large strata first: the small ones, whose rounding matters, then even out what is left.
     for _, names in sorted(strata.items(), key=lambda item: (-len(item[1]), item[0])):
-        behind = [share * (seen + len(names)) - have for share, have in zip(shares, given, strict=True)]
+        behind = [share * (seen + len(names)) - so_far for share, so_far in zip(shares, given, strict=True)]
         new = sorted((name for name in names if name not in fixed), key=lambda name: _order(seed, name))
         have = Counter(fixed[name] for name in names if name in fixed)
         quota = _round([len(names) * share for share in shares], behind)
@@ -119,11 +119,12 @@ def _fill(
 
 
 def _round(exact: Sequence[float], behind: Sequence[float]) -> list[int]:
-    """Round to whole numbers of the same sum: largest remainder first, ties to the split furthest behind."""
+    """Round to whole numbers of the same sum, up where most is missing over all strata so far."""
     whole = [int(value + 1e-9) for value in exact]
     left = round(sum(exact)) - sum(whole)
+    # Only a value with a remainder may go up, so that each ends less than 1 from its exact share.
     order = sorted(
-        range(len(exact)), key=lambda i: (-round(exact[i] - whole[i], 9), -round(behind[i] - whole[i], 9), i)
+        range(len(exact)), key=lambda i: (exact[i] - whole[i] < 1e-9, -round(behind[i] - whole[i], 9), i)
     )
     for i in order[:left]:
         whole[i] += 1
