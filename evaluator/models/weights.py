@@ -132,27 +132,26 @@ def _from_hub(card: ModelCard, *, offline: bool) -> Path | None:
         If the hub was asked and refused or could not be reached.
     """
     weights = card.weights
-    if weights.hub is None:
+    if weights.hub is None or weights.file is None:
         return None
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    failures = []
-    for local_only in [True] if offline else [True, False]:
-        for name in _names(card):
-            try:
-                path = hf_hub_download(
-                    weights.hub, name, revision=weights.revision, local_files_only=local_only
-                )
-            except (EntryNotFoundError, OSError) as error:
-                failures.append((local_only, error))
-            else:
-                return Path(path)
-    asked = [error for local_only, error in failures if not local_only]
-    if asked:
-        cause = str(asked[0]).strip().splitlines()[0]
-        raise MissingWeights(f"{_missing(card, [], offline=offline)} The hub answered: {cause}") from asked[0]
-    return None
+    for name in _names(card):
+        try:
+            return Path(hf_hub_download(weights.hub, name, revision=weights.revision, local_files_only=True))
+        except (EntryNotFoundError, OSError):
+            continue  # not in the cache; the caller reports it when no other place has it
+    if offline:
+        return None
+    answers: list[Exception] = []
+    for name in _names(card):
+        try:
+            return Path(hf_hub_download(weights.hub, name, revision=weights.revision, local_files_only=False))
+        except Exception as error:  # noqa: BLE001 - transports have errors of their own; all mean: not to be had
+            answers.append(error)
+    cause = (str(answers[0]).strip() or type(answers[0]).__name__).splitlines()[0]
+    raise MissingWeights(f"{_missing(card, [], offline=offline)} The hub answered: {cause}") from answers[0]
 
 
 def _missing(card: ModelCard, looked: Sequence[Path], *, offline: bool) -> str:

@@ -51,26 +51,27 @@ def answers(model, image, prompts):
     return model.decode(embedding, mapped, frame=framed.frame, original=original)
 
 
-def reference(network, image, prompt):
+def references(network, image, prompts):
     """Ask segment-anything's own predictor: three masks for one point, else one; best predicted IoU."""
     predictor = SamPredictor(network)
     predictor.set_image(image)
-    logits, quality, _ = predictor.predict(
-        point_coords=np.array(prompt.points) if prompt.points else None,
-        point_labels=np.ones(len(prompt.points)) if prompt.points else None,
-        box=np.array(prompt.box) if prompt.box else None,
-        multimask_output=len(prompt.points) == 1 and prompt.box is None,
-        return_logits=True,
-    )
-    best = int(quality.argmax())
-    return logits[best], float(quality[best])
+    for prompt in prompts:
+        logits, quality, _ = predictor.predict(
+            point_coords=np.array(prompt.points) if prompt.points else None,
+            point_labels=np.ones(len(prompt.points)) if prompt.points else None,
+            box=np.array(prompt.box) if prompt.box else None,
+            multimask_output=len(prompt.points) == 1 and prompt.box is None,
+            return_logits=True,
+        )
+        best = int(quality.argmax())
+        yield logits[best], float(quality[best])
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_masks_and_predicted_iou_equal_those_of_segment_anythings_predictor(model, size):
     image = noise(*size)
-    for prompt, answer in zip(PROMPTS, answers(model, image, PROMPTS), strict=True):
-        logits, quality = reference(model.network, image, prompt)
+    expected = references(model.network, image, PROMPTS)
+    for (logits, quality), answer in zip(expected, answers(model, image, PROMPTS), strict=True):
         assert answer.logits.shape == size
         assert answer.logits.dtype == torch.float32
         np.testing.assert_allclose(answer.logits.numpy(), logits, rtol=1e-3, atol=1e-3)
@@ -102,8 +103,8 @@ def test_random_networks_agree_with_the_predictor_too(seed):
     model = SamModel(CARD, network, torch.device("cpu"), "fp32")
     image = noise(90, 130)
     chosen = set()
-    for prompt, answer in zip(PROMPTS, answers(model, image, PROMPTS), strict=True):
-        logits, quality = reference(network, image, prompt)
+    expected = references(network, image, PROMPTS)
+    for (logits, quality), answer in zip(expected, answers(model, image, PROMPTS), strict=True):
         np.testing.assert_allclose(answer.logits.numpy(), logits, rtol=1e-3, atol=1e-3)
         assert answer.predicted_iou == pytest.approx(quality, abs=1e-4)
         chosen.add(round(quality, 6))
@@ -125,7 +126,7 @@ def test_half_an_object_at_logit_0_3_belongs_to_the_mask(monkeypatch, model):
     low = torch.full((1, 1, 64, 64), -0.3)
     low[0, 0, 16:48, 16:32], low[0, 0, 16:48, 32:48] = 0.8, 0.3
     monkeypatch.setattr(model.network.mask_decoder, "forward", lambda **_: (low, torch.ones(1, 1)))
-    # Network grid and original have 64 and 64 pixels: up by two and down by two leaves the inside of each half as it is.
+    # From 64 to 128 pixels and back to 64: the inside of each half keeps its logit.
     prompt = MaskPrompt(box=(0.0, 0.0, 127.0, 127.0))
     (answer,) = model.decode(torch.zeros(1, 64, 16, 16), [prompt], frame=(128, 128), original=(64, 64))
     assert float(answer.logits[32, 40]) == pytest.approx(0.3)
@@ -215,11 +216,10 @@ def test_published_layout_of_sam_vit_b_loads_strictly_and_segments(tmp_path):
     image = noise(300, 400)
     passes = []
     model.network.image_encoder.register_forward_hook(lambda *_: passes.append(1))
-    (point, box) = answers(
-        model, image, [MaskPrompt(points=((200.0, 150.0),)), MaskPrompt(box=(50.0, 60.0, 200.0, 220.0))]
-    )
+    prompts = [MaskPrompt(points=((200.0, 150.0),)), MaskPrompt(box=(50.0, 60.0, 200.0, 220.0))]
+    (point, box) = answers(model, image, prompts)
     assert point.logits.shape == box.logits.shape == (300, 400)
     assert passes == [1]
-    logits, quality = reference(published, image, MaskPrompt(box=(50.0, 60.0, 200.0, 220.0)))
+    ((logits, quality),) = references(published, image, prompts[1:])
     np.testing.assert_allclose(box.logits.numpy(), logits, rtol=1e-3, atol=1e-3)
     assert box.predicted_iou == pytest.approx(quality, abs=1e-4)
