@@ -176,7 +176,7 @@ def _ranking_row(row: Mapping[str, Any], words: MetricWords, seen: bool) -> Row:
         Cell(str(row["model"]), f"{row['model']} {detail}".casefold(), detail),
         number_cell(row["rank"], count, reason="no value to rank by"),
         _ranked_value(row, words),
-        number_cell(row["n"], count, note=f"{count(row['n_subjects'])} subjects"),
+        number_cell(row["n"], count, note=f"{count(row['n_subjects'])}{NO_BREAK}subjects"),
         _named_group(row),
         number_cell(row["worst_value"], _form(words), reason="no group large enough to judge"),
         number_cell(row["adjusted"], _form(words), reason=unjudged, note=_gap_name(row, words)),
@@ -197,7 +197,7 @@ def _ranked_value(row: Mapping[str, Any], words: MetricWords) -> Cell:
 def _gap_name(row: Mapping[str, Any], words: MetricWords) -> str:
     if not _present(row["gap_attribute"]):
         return ""
-    return f"{row['gap_attribute']}, raw {number(row['raw'], words.decimals)}"
+    return f"{row['gap_attribute']}, raw{NO_BREAK}{number(row['raw'], words.decimals)}"
 
 
 def _standing(row: Mapping[str, Any]) -> str | None:
@@ -210,7 +210,7 @@ def _named_group(row: Mapping[str, Any]) -> Cell:
     if not _present(row["worst_group"]):
         return Cell(UNDEFINED, None, "", "no group large enough to judge")
     return text_cell(
-        row["worst_group"], f"{row['worst_attribute']}, {count(row['worst_n_subjects'])} subjects"
+        row["worst_group"], f"{row['worst_attribute']}, {count(row['worst_n_subjects'])}{NO_BREAK}subjects"
     )
 
 

@@ -28,6 +28,7 @@ HOSTILE = (
     f"<script>{HIT}</script>", f'<img src=x onerror="{HIT}">', f'"><svg onload="{HIT}"></svg>',
     f"' onmouseover='{HIT}' autofocus onfocus='{HIT}", f"</style><script>{HIT}</script>", f"{{{{{HIT}}}}}",
 )  # fmt: skip
+LONG = "x" * 300
 PROBE = """
 addEventListener("load", () => {
   const root = document.documentElement;
@@ -46,6 +47,8 @@ addEventListener("load", () => {
   document.getElementById("unfold").click();
   told.unfolded = document.querySelectorAll("details[open]").length;
   told.wide = overflow();
+  const clipped = (box) => box.scrollWidth > box.clientWidth + 1;
+  told.clipped = [...document.querySelectorAll(".scroll")].filter(clipped).map((box) => box.getAttribute("aria-label"));
   parent.postMessage(told, "*");
 });
 """
@@ -58,13 +61,14 @@ addEventListener("message", (event) => {
 </script>
 <iframe src="page.html" style="width:1280px;height:900px;border:0"></iframe>
 <iframe src="page.html" style="width:420px;height:900px;border:0"></iframe>
+<iframe src="paper.html" style="width:703px;height:900px;border:0"></iframe>
 </body>"""
 
 
 def chromium(folder, *arguments):
     """Run Chromium where every address is unreachable, and return what it prints."""
     command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+        CHROMIUM, "--headless", "--hide-scrollbars", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
         "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
         "--proxy-server=127.0.0.1:9", "--host-resolver-rules=MAP * ~NOTFOUND",
         f"--user-data-dir={folder / 'profile'}", *arguments,
@@ -87,6 +91,9 @@ def probed(page, *, policy):
 
 def look(page, folder, *, policy):
     (folder / "page.html").write_text(probed(page, policy=policy), encoding="utf-8")
+    # The width between the margins of an A4 page, with the style of paper.
+    paper = probed(page.replace("@media print", "@media all"), policy=policy)
+    (folder / "paper.html").write_text(paper, encoding="utf-8")
     (folder / "parent.html").write_text(PARENT, encoding="utf-8")
     dom = chromium(
         folder, "--window-size=1400,1000", "--virtual-time-budget=20000", "--dump-dom",
@@ -102,7 +109,7 @@ def seen(study, tmp_path_factory):
 
 
 def test_page_opens_at_both_widths_with_all_sections(seen):
-    assert sorted(seen) == [420, 1280]
+    assert sorted(seen) == [420, 703, 1280]
     for told in seen.values():
         assert {
             "answer",
@@ -118,10 +125,13 @@ def test_page_opens_at_both_widths_with_all_sections(seen):
 
 
 def test_nothing_overflows_the_page_folded_or_unfolded(seen):
-    assert {(width, told["folded"], told["wide"]) for width, told in seen.items()} == {
-        (420, 0, 0),
-        (1280, 0, 0),
-    }
+    assert {width: (told["folded"], told["wide"]) for width, told in seen.items()} == dict.fromkeys(
+        seen, (0, 0)
+    )
+
+
+def test_no_table_or_figure_is_clipped_on_paper(seen):
+    assert seen[703]["clipped"] == []
 
 
 def test_nothing_is_fetched(seen):
@@ -137,21 +147,29 @@ def test_sorting_and_unfolding_work(seen):
 
 @pytest.mark.parametrize("policy", [True, False])
 def test_no_script_from_data_runs(small_study, tmp_path, policy):
-    names = dict(zip(small_study.metrics["model"].unique(), HOSTILE, strict=False))
-    hostile = {
-        name: frame.replace({"model": names, "dataset": {"phantom-cxr": HOSTILE[3]}, "group": {"female": HOSTILE[1]}})
-        for name, frame in (("metrics", small_study.metrics), ("gaps", small_study.gaps), ("findings", small_study.findings))
-    }  # fmt: skip
-    hostile["metrics"] = hostile["metrics"].fillna({"reason": HOSTILE[4]})
-    hostile["findings"] = hostile["findings"].assign(sentence=HOSTILE[1])
+    models = dict(zip(small_study.metrics["model"].unique(), HOSTILE, strict=False))
+    names = {
+        "model": models,
+        "dataset": {"phantom-cxr": HOSTILE[3]},
+        "group": {"female": HOSTILE[1], "male": LONG},
+    }
     study = dataclasses.replace(
-        small_study, name=HOSTILE[0], created=HOSTILE[5], skipped=HOSTILE, provenance=tuple(zip(HOSTILE, HOSTILE, strict=True)),
-        **hostile,
-    )  # fmt: skip
+        small_study,
+        name=HOSTILE[0],
+        created=HOSTILE[5],
+        skipped=(*HOSTILE, LONG),
+        provenance=tuple((text, text) for text in HOSTILE),
+        metrics=small_study.metrics.replace(names).fillna({"reason": HOSTILE[4]}),
+        gaps=small_study.gaps.replace({name: names[name] for name in ("model", "dataset")}),
+        findings=small_study.findings.replace({name: names[name] for name in ("model", "dataset")}).assign(
+            sentence=HOSTILE[1]
+        ),
+    )
     for told in look(render(study), tmp_path, policy=policy).values():
         assert told["hit"] is None
         assert told["scripts"] == 2
         assert told["loaded"] == []
+        assert (told["folded"], told["wide"]) == (0, 0)
 
 
 def test_page_prints_to_pdf(small_study, tmp_path):
