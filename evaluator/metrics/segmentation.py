@@ -191,7 +191,7 @@ def _distances(predicted: Mask, true: Mask, spacing_mm: tuple[float, float] | No
 
     rows, columns = union_box(predicted | true)
     window = np.ix_(rows, columns)
-    edges = get_mask_edges(predicted[window], true[window], crop=False, always_return_as_numpy=True)
+    edges = get_mask_edges(predicted[window], true[window], crop=False)
     pixels = _directed(edges, (1.0, 1.0))
     return _Distances(pixels, _directed(edges, spacing_mm) if spacing_mm else None)
 

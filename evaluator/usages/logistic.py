@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-#: Largest gradient entry at which the solver stops; in the preconditioned coordinates the objective is then
-#: within about ``parameters * 1e-14`` of its minimum.
-TOLERANCE = 1e-7
+#: Largest gradient entry (preconditioned) at which the solver stops. Probabilities then agree with an exact Newton
+#: solver to about 1e-8.
+TOLERANCE = 1e-9
 #: Largest gradient entry that still counts as converged: below the stopping tolerance, rounding can end the
 #: search.
 ACCEPTED = 1e-5
