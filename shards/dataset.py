@@ -137,10 +137,18 @@ class Dataset:
 
     def rows(self, shard_name: str) -> pa.Table:
         """Return the index rows of one shard, in their order in the tar."""
-        import pyarrow.compute as pc
-
         self.shard(shard_name)
-        return self.index.filter(pc.equal(self.index["shard"], shard_name))
+        start, length = self._places.get(shard_name, (0, 0))
+        return self.index.slice(start, length)
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        """Where each shard's rows are in the index, which is ordered by shard: (first, how many)."""
+        places: dict[str, tuple[int, int]] = {}
+        for number, name in enumerate(self.index["shard"].to_pylist()):
+            start, length = places.get(name, (number, 0))
+            places[name] = (start, length + 1)
+        return places
 
     def read(self, shard_name: str, *, masks: bool) -> Iterator[Sample]:
         """Read a shard's samples.
@@ -164,15 +172,15 @@ class Dataset:
             If there is no such shard, or no index.
         """
         rows = self.rows(shard_name).select(_READ_COLUMNS).to_pylist()
-        path = self.path / SHARDS_FOLDER / shard_name
+        return self._read_rows(self.path / SHARDS_FOLDER / shard_name, rows, masks=masks)
+
+    def _read_rows(self, path: Path, rows: list[dict[str, Any]], *, masks: bool) -> Iterator[Sample]:
         try:
             file = path.open("rb")
         except OSError as error:
-            text = f"shard {shard_name} cannot be opened: {error.strerror}"
-            return iter([_failed(row, "missing", text) for row in rows])
-        return self._read_rows(file, rows, masks=masks)
-
-    def _read_rows(self, file: BinaryIO, rows: list[dict[str, Any]], *, masks: bool) -> Iterator[Sample]:
+            text = f"shard {path.name} cannot be opened: {error.strerror}"
+            yield from (_failed(row, "missing", text) for row in rows)
+            return
         with file:
             for row in rows:
                 yield self._read_row(file, row, masks=masks)
@@ -206,7 +214,11 @@ class Dataset:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the loaded tables out when sent to another process; it reads them from disk."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("index", "rejected")}
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("index", "rejected", "_places")
+        }
 
 
 _READ_COLUMNS = ["sample_id", "subject_id", "split", "shard", "spacing_mm"] + [
@@ -300,7 +312,8 @@ def _read_parquet(path: Path, expected: str | None) -> pa.Table:
             f"{path} is not the file that was written with its {DATASET_FILE}; convert the dataset again into a new folder."
         )
     try:
-        return pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # unlike read_table, this does not import pandas
+            return file.read()
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"{path} cannot be read ({error}); convert the dataset again into a new folder."

@@ -81,7 +81,7 @@ def fit_mask(mask: NDArray[np.uint8], shape: tuple[int, int]) -> FittedMask:
     if mask.shape == shape:
         return FittedMask(mask, False)
     (height, width), (mask_height, mask_width) = shape, mask.shape
-    if abs(mask_width * height / (mask_height * width) - 1) > 0.01:
+    if 100 * abs(mask_width * height - mask_height * width) > mask_height * width:
         raise UnreadableSample(
             "mask_shape_mismatch",
             f"the mask is {mask_width}x{mask_height} and the image {width}x{height}: not the same frame",

@@ -21,8 +21,8 @@ from shards.masks import load_mask
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Texts that stand for an unknown value unless the user says otherwise; capitals do not matter.
-UNKNOWN_VALUES = ("", "unknown", "n/a", "na", "nan", "null", "none")
+#: Texts that stand for an unknown value, as an empty cell does, unless the user says otherwise.
+UNKNOWN_VALUES = ("unknown", "n/a", "na", "nan", "null", "none")
 _POSITIVE = frozenset(
     {"1", "true", "yes", "y", "positive", "pos", "present", "malignant", "diseased", "abnormal"}
 )
@@ -121,7 +121,7 @@ class Table(Adapter):
     window
         (low, high) intensities shown as 0 and 255; needed for 16-bit images.
     unknown_values
-        Texts that stand for an unknown value, in any capitals.
+        Texts that stand for an unknown value, in any capitals; an empty cell always does.
     modality, licence, source
         As in the dataset's card.
     """
@@ -222,7 +222,7 @@ class Table(Adapter):
         return self.table.expanduser().absolute()
 
     def _known(self, columns: Columns, name: str) -> Column:
-        return columns.known(name, {text.lower() for text in self.unknown_values})
+        return columns.known(name, {"", *(text.lower() for text in self.unknown_values)})
 
     def _dataset_name(self) -> str:
         return self.dataset or re.sub("[^a-z0-9]+", "-", self.table.stem.lower()).strip("-") or "table"
