@@ -72,11 +72,26 @@ class Pixels:
     mask_resized: bool = False
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a dataset before its raw folder is at hand; for listings.
+
+    Attributes
+    ----------
+    task, modality, licence
+        As on the card that a conversion writes.
+    """
+
+    task: str
+    modality: str
+    licence: str
+
+
 class Adapter(BaseModel, ABC):
     """A dataset's raw layout, as frozen options plus three answers. Picklable: conversion runs in several processes.
 
-    Subclasses declare their options as pydantic fields (unknown options are errors) and set :attr:`name` and
-    :attr:`summary`.
+    Subclasses declare their options as pydantic fields (unknown options are errors) and set :attr:`name`,
+    :attr:`summary` and :attr:`facts`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +99,7 @@ class Adapter(BaseModel, ABC):
     name: ClassVar[str]
     #: One line for ``fairray datasets ls``.
     summary: ClassVar[str]
+    facts: ClassVar[Facts]
 
     @abstractmethod
     def card(self) -> DatasetCard:

@@ -13,7 +13,6 @@ from jobs.commands.output import err, out, print_json, print_table, say
 from jobs.conversion import ConversionDisplay
 from jobs.run import Exit
 from jobs.study import ConvertSettings
-from shards.card import DatasetCard
 from shards.convert import convert
 from shards.dataset import Dataset, open_dataset
 from shards.datasets import adapter_class, adapter_names, make_adapter
@@ -98,13 +97,7 @@ def verify_one(folder: Path) -> int:
 
 def _summary(name: str) -> dict[str, Any]:
     kind = adapter_class(name)
-    card = kind.describe()
-    known = {"task": None, "modality": None, "licence": None} if card is None else _card_line(card)
-    return {"name": name, **known, "summary": kind.summary}
-
-
-def _card_line(card: DatasetCard) -> dict[str, Any]:
-    return {"task": card.task, "modality": card.modality, "licence": card.licence}
+    return {"name": name, **asdict(kind.facts), "summary": kind.summary}
 
 
 def _options(kind: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from shards.adapter import Adapter, Pixels
+from shards.adapter import Adapter, Facts, Pixels
 from shards.card import Attribute, DatasetCard, PromptSet, Structure, Target
 from shards.errors import UserError
 from shards.images import read_image
@@ -42,7 +42,7 @@ class Ham10000(Adapter):
 
     Attributes
     ----------
-    root
+    raw
         The folder ``HAM10000``, or the one that holds it.
     """
 
@@ -51,7 +51,9 @@ class Ham10000(Adapter):
         "10,015 dermoscopic images: 7 diagnoses, malignant or benign, lesion masks; sex, age"
     )
 
-    root: Path
+    facts: ClassVar[Facts] = Facts("classification+segmentation", "dermoscopy", "CC BY-NC 4.0")
+
+    raw: Path
 
     def card(self) -> DatasetCard:
         """Describe the dataset."""
@@ -120,13 +122,13 @@ class Ham10000(Adapter):
         return Pixels(image, fitted.mask, encoded=encoded, mask_resized=fitted.resized)
 
     def _folder(self) -> Path:
-        root = self.root.expanduser().absolute()
+        root = self.raw.expanduser().absolute()
         for folder in (root, root / "HAM10000"):
             if any((folder / name).is_file() for name in _METADATA):
                 return folder
         raise UserError(
             f"{root} holds neither {_METADATA[0]} nor a folder HAM10000 with it. Give the folder in which the publisher's "
-            f"files were unpacked as 'root'. {_PAGE}"
+            f"files were unpacked as 'raw'. {_PAGE}"
         )
 
     def _metadata(self) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from shards.adapter import Adapter, Pixels
+from shards.adapter import Adapter, Facts, Pixels
 from shards.card import Attribute, DatasetCard, PromptSet, Target
 from shards.phantom.chest import FINDINGS, draw_chest, view_chest
 from shards.phantom.subjects import DATASET_SEEDS, AttributeName, draw_subject, membership
@@ -74,6 +74,8 @@ class PhantomCxr(Adapter):
 
     name: ClassVar[str] = "phantom-cxr"
     summary: ClassVar[str] = "generated chest X-rays with a planted disparity (test equipment)"
+
+    facts: ClassVar[Facts] = Facts("classification", "chest X-ray", "CC0-1.0 (generated)")
 
     subjects: int = Field(default=400, ge=1, le=1_000_000)
     seed: int = Field(default=0, ge=0, lt=DATASET_SEEDS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from shards.adapter import Adapter, Pixels
+from shards.adapter import Adapter, Facts, Pixels
 from shards.card import Attribute, DatasetCard, PromptSet, Structure, Target
 from shards.phantom.fundus import CUP, PIXEL_MM, RIM, draw_fundus, view_fundus
 from shards.phantom.subjects import DATASET_SEEDS, AttributeName, draw_subject, membership
@@ -62,6 +62,10 @@ class PhantomFundus(Adapter):
     name: ClassVar[str] = "phantom-fundus"
     summary: ClassVar[str] = (
         "generated optic discs with rim and cup masks and a planted disparity (test equipment)"
+    )
+
+    facts: ClassVar[Facts] = Facts(
+        "classification+segmentation", "colour fundus photograph", "CC0-1.0 (generated)"
     )
 
     subjects: int = Field(default=400, ge=1, le=1_000_000)

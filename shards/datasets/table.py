@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shards.adapter import Adapter, Pixels, UnreadableSample
+from shards.adapter import Adapter, Facts, Pixels, UnreadableSample
 from shards.card import Attribute, DatasetCard, PromptSet, Structure, Target
 from shards.datasets._columns import Column, Columns, read_columns
 from shards.errors import UserError, unknown_name
@@ -128,6 +128,8 @@ class Table(Adapter):
 
     name: ClassVar[str] = "table"
     summary: ClassVar[str] = "your own images, described by a CSV, TSV or Parquet file"
+
+    facts: ClassVar[Facts] = Facts("classification, segmentation or both", "yours", "yours")
 
     table: Path
     dataset: str | None = Field(default=None, pattern="^[a-z0-9][a-z0-9-]*$")

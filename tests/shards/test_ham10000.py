@@ -52,7 +52,7 @@ def ham(tmp_path):
 
 
 def adapter(root):
-    return make_adapter("ham10000", {"root": root})
+    return make_adapter("ham10000", {"raw": root})
 
 
 def by_id(dataset):
