@@ -138,7 +138,7 @@ def _caveats(table: pd.DataFrame, leader: Mapping[str, Any]) -> tuple[str, ...]:
         told.append("It is the only combination that was measured, so there is nothing to compare it with.")
     if leader["n_failed"] > 0:
         told.append(
-            f"{plural(int(leader['n_failed']), 'sample')} could not be used and are missing from this number."
+            f"{plural(int(leader['n_failed']), 'sample')} could not be used: not part of this number."
         )
     return tuple(told)
 

@@ -125,7 +125,7 @@ def why(row: Mapping[str, Any]) -> str:
 
 def arm_name(row: Mapping[str, Any]) -> str:
     """Return how an arm is called: model, usage, and mitigation and prompt where they tell arms apart."""
-    return " · ".join((str(row["model"]), arm_detail(row)))
+    return " · ".join(part for part in (str(row["model"]), arm_detail(row)) if part)
 
 
 def arm_detail(row: Mapping[str, Any]) -> str:

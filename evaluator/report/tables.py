@@ -281,7 +281,7 @@ def _overall(rows: pd.DataFrame) -> pd.DataFrame:
             seed_high=("value", "max"),
             n=("n", "max"),
             n_subjects=("n_subjects", "max"),
-            n_failed=("n_failed", "sum"),
+            n_failed=("n_failed", "max"),
         )
         .reset_index()
     )

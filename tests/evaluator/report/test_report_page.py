@@ -230,6 +230,30 @@ def test_findings_repeat_neither_metric_nor_attribute(small_study):
     assert "<strong>sex:</strong> male is better." in text
 
 
+def test_keys_that_are_null_everywhere_do_not_lose_rows(small_study):
+    bare = dict.fromkeys(("usage", "mitigation", "seed", "split", "target", "structure", "prompt", "task"))
+    frames = {
+        name: getattr(small_study, name).query("usage == 'lora'").assign(**bare)
+        for name in ("metrics", "gaps", "findings")
+    }
+    text = render(dataclasses.replace(small_study, **frames))
+    assert "Best: <strong>biomedclip</strong>, AUC 0.9" in text
+    assert "Over all 3 combinations, a gap was found by sex in 3 of 3" in text
+    assert "<summary>tiny-clip</summary>" in text
+
+
+def test_seeds_are_shown_one_by_one_and_answered_together(small_study):
+    frames = {}
+    for name in ("metrics", "gaps", "findings"):
+        frame = getattr(small_study, name)
+        frame = frame[frame["usage"] == "lora"]
+        frames[name] = pd.concat([frame, frame.assign(seed=1)], ignore_index=True)
+    text = render(dataclasses.replace(small_study, **frames))
+    assert "AUC 0.914 (mean of 2 seeds, 0.914 to 0.914; 95 % interval 0.890 to 0.934;" in text
+    assert "(2 of 2 seeds say so.)" in text
+    assert "<summary>biomedclip · LoRA · seed 1</summary>" in text
+
+
 def test_many_combinations_are_cut_with_a_word_where_the_rest_is(small_study):
     many = [small_study.metrics.assign(model=small_study.metrics["model"] + f"-{copy}") for copy in range(3)]
     metrics = pd.concat(many, ignore_index=True)
