@@ -2,9 +2,8 @@
 
 Rows are sorted by sample id before anything is computed, so results do not depend on the order they come in.
 
-What a row's status means here: ``ok``, ``false_positive_structure`` and ``true_negative`` rows are measured;
-``no_target`` rows (nothing to predict or segment) are neither measured nor failures; all others are
-failures, counted in `n_failed` of their group.
+What a row's status means here: rows of :data:`MEASURED` are measured; those of :data:`evaluator.tables.NOT_FAILURES` that
+are not measured had nothing to predict and count nowhere; all others are failures, counted in `n_failed` of their group.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from shards.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURED = ("ok", "false_positive_structure", "true_negative", "missed_structure")
-NO_TARGET = "no_target"
+#: Statuses of rows that hold a result; the last two are masks of an absent structure.
+MEASURED = ("ok", "false_positive_structure", "true_negative")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,9 @@ class Cohort:
     @property
     def failed(self) -> NDArray[np.bool_]:
         """``[n]`` rows that should have been measured and could not."""
-        return np.asarray(~self.rows["status"].isin([*MEASURED, NO_TARGET]), bool)
+        from evaluator.tables import NOT_FAILURES
+
+        return np.asarray(~self.rows["status"].isin(NOT_FAILURES), bool)
 
     @property
     def usable(self) -> NDArray[np.bool_]:

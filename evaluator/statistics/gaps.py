@@ -10,6 +10,7 @@ none: resampled max - min gaps cover the truth almost never.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,15 +132,20 @@ def detectable_gap(errors: list[float], *, alpha: float) -> float | None:
     >>> round(detectable_gap([0.03, 0.04], alpha=0.05), 4)
     0.1401
     """
-    from scipy.optimize import brentq
-    from scipy.stats import chi2, ncx2
-
     spread = np.asarray(errors)
     if not (np.isfinite(spread).all() and (spread > 0).all()):
         return None
-    freedom = len(spread) - 1
-    limit = chi2.isf(alpha, freedom)
-    needed = brentq(lambda shift: ncx2.sf(limit, freedom, shift) - POWER, 1e-6, 1e4)
+    needed = _needed_noncentrality(len(spread) - 1, alpha)
     weight = 1.0 / spread**2
     weakest = weight.min()
     return float(np.sqrt(needed / (weakest * (1.0 - weakest / weight.sum()))))
+
+
+@functools.cache
+def _needed_noncentrality(freedom: int, alpha: float) -> float:
+    """Return the noncentrality at which a chi-square test of that size has the power."""
+    from scipy.optimize import brentq
+    from scipy.stats import chi2, ncx2
+
+    limit = chi2.isf(alpha, freedom)
+    return float(brentq(lambda shift: ncx2.sf(limit, freedom, shift) - POWER, 1e-6, 1e4))

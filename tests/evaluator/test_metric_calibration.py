@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
@@ -47,7 +49,7 @@ def test_ece_agrees_with_a_loop_over_bins():
     rng = np.random.default_rng(1)
     p, y = rng.random(900), rng.random(900) < 0.5
     edges = np.linspace(0, 1, 16)
-    parts = [(p >= low) & (p < high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [(p >= low) & (p < high) for low, high in itertools.pairwise(edges)]
     expected = sum(abs(p[part].mean() - y[part].mean()) * part.mean() for part in parts if part.any())
     data = binary(p, y)
     assert value(ece(data, bins=15), data) == pytest.approx(expected, abs=1e-10)

@@ -1,0 +1,59 @@
+import pandas as pd
+import pytest
+
+from evaluator.statistics.findings import findings, judge
+
+ROW = {
+    "dataset": "d", "metric": "auc", "attribute": "sex", "raw": 0.08, "null_mean": 0.02, "adjusted": 0.075,
+    "p_value": 0.004, "p_adjusted": 0.01, "detectable": 0.06, "best_group": "male", "worst_group": "female",
+    "status": "ok", "reason": None,
+}  # fmt: skip
+
+
+def claim(**changes):
+    return judge({**ROW, **changes}, alpha=0.05, relevant=0.1)
+
+
+def test_significant_gap_is_found_and_named():
+    found = claim()
+    assert found.finding == "gap found"
+    assert found.sentence == (
+        "auc by sex: male is better than female by 0.080, 0.075 of it beyond chance (chance alone gives 0.020;"
+        " adjusted p = 0.010)."
+    )
+
+
+def test_no_gap_is_claimed_only_where_a_relevant_one_would_have_been_found():
+    assert claim(p_adjusted=0.4, detectable=0.06).finding == "no reliable gap"
+    small = claim(p_adjusted=0.4, detectable=0.3)
+    assert small.finding == "cannot judge"
+    assert "too few subjects" in small.sentence
+
+
+@pytest.mark.parametrize("changes", [{"status": "undefined", "reason": "single_group"}, {"p_adjusted": None}])
+def test_undefined_gap_cannot_be_judged_and_says_why(changes):
+    found = claim(**changes)
+    assert found.finding == "cannot judge"
+    assert "single_group" in found.sentence or "not tested" in found.sentence
+
+
+def test_unknown_power_is_not_fairness():
+    assert claim(p_adjusted=0.4, detectable=None).finding == "cannot judge"
+
+
+def test_distances_have_no_relevant_size_on_the_unit_scale():
+    assert claim(metric="hd95_mm", p_adjusted=0.4, detectable=3.0).finding == "no reliable gap"
+
+
+def test_too_few_permutations_for_the_family_is_said():
+    rows = [{**ROW, "attribute": str(i), "p_value": 0.01, "p_adjusted": 0.6} for i in range(60)]
+    table = findings(pd.DataFrame(rows), permutations=99)
+    assert set(table["finding"]) == {"cannot judge"}
+    assert table["sentence"].str.contains("too few permutations").all()
+
+
+def test_findings_keep_rows_order_and_keys():
+    table = findings(pd.DataFrame([ROW, {**ROW, "metric": "brier", "p_adjusted": 0.5}]), permutations=1000)
+    assert table["finding"].tolist() == ["gap found", "no reliable gap"]
+    assert table["primary"].tolist() == [True, False]
+    assert table["attribute"].tolist() == ["sex", "sex"]
