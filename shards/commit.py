@@ -15,10 +15,9 @@ from typing import Any
 
 from shards.adapter import Adapter
 from shards.card import DatasetCard
-from shards.dataset import DATASET_FILE, INDEX_FILE, PARTS_FOLDER, REJECTED_FILE, SHARDS_FOLDER
+from shards.dataset import DATASET_FILE, FORMAT, INDEX_FILE, PARTS_FOLDER, REJECTED_FILE, SHARDS_FOLDER
 from shards.files import fsync_folder, sha256_file, write_json
 from shards.index import (
-    FORMAT,
     count,
     fingerprint,
     index_schema,

@@ -26,11 +26,11 @@ from typing import Any
 from shards.adapter import Adapter
 from shards.card import DatasetCard
 from shards.commit import clear, commit
-from shards.dataset import PARTS_FOLDER, REJECTED_FILE, SHARDS_FOLDER, Dataset, open_dataset
+from shards.dataset import FORMAT, PARTS_FOLDER, REJECTED_FILE, SHARDS_FOLDER, Dataset, open_dataset
 from shards.earlier import Earlier, look, make_folder, note, only_one
 from shards.errors import UserError
 from shards.files import digest
-from shards.index import FORMAT, rejected_row, rejected_schema, write_table
+from shards.index import rejected_row, rejected_schema, write_table
 from shards.manifest import CheckedManifest, Row, check_manifest, file_stamps, rarest_class_strata
 from shards.options import ConvertOptions, ConvertProgress
 from shards.pool import write_shards

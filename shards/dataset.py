@@ -33,6 +33,7 @@ REJECTED_FILE = "rejected.parquet"
 SHARDS_FOLDER = "shards"
 #: Holds what an unfinished conversion has done so far.
 PARTS_FOLDER = ".parts"
+#: Version of everything on disk that a reader depends on.
 FORMAT = 1
 _ALLOWED = frozenset({"image.png", "image.jpg", "mask.png"})
 

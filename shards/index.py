@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shards.card import DatasetCard
+from shards.dataset import FORMAT
 from shards.files import digest, write_atomically
 from shards.manifest import Rejection
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-#: Version of everything on disk that a reader depends on.
-FORMAT = 1
 
 
 def index_schema(card: DatasetCard) -> pa.Schema:

@@ -18,9 +18,10 @@ import numpy as np
 
 from shards.adapter import Adapter, Pixels, UnreadableSample
 from shards.card import DatasetCard
+from shards.dataset import FORMAT
 from shards.files import canonical_json, digest, sha256_file, write_atomically, write_text
 from shards.images import encode_png, fitting_size, resize_image, resize_mask, to_rgb
-from shards.index import FORMAT, rejected_row
+from shards.index import rejected_row
 from shards.keys import encode_key
 from shards.manifest import Row, file_stamps, reject
 from shards.tar import Block, write_tar
