@@ -144,7 +144,9 @@ class DatasetCard:
             structures=tuple(Structure(s["name"], tuple(s["values"])) for s in value["structures"]),
             attributes=tuple(Attribute(**a) for a in value["attributes"]),
             prompts=tuple(
-                PromptSet(p["target"], p["version"], tuple(p["templates"]), tuple(tuple(n) for n in p["names"]))
+                PromptSet(
+                    p["target"], p["version"], tuple(p["templates"]), tuple(tuple(n) for n in p["names"])
+                )
                 for p in value["prompts"]
             ),
             window=(float(window[0]), float(window[1])) if window else None,

@@ -81,7 +81,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None], *, staging: 
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, path)  # noqa: PTH105 - the system call whose atomicity is relied upon
+        os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise

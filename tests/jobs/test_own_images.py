@@ -37,10 +37,14 @@ def table(tmp_path):
         name = f"1.2.840.{i}.png"
         draw(tmp_path / name, kinds[i % 4], bright=i % 2 == 0)
         age = 30 + i % 50
-        rows.append((name, f"p{i}", "bright" if i % 2 == 0 else "dark", ["f", "m", "unknown"][i % 3], age, None))
+        rows.append(
+            (name, f"p{i}", "bright" if i % 2 == 0 else "dark", ["f", "m", "unknown"][i % 3], age, None)
+        )
     (tmp_path / "corrupt.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     (tmp_path / "empty.png").write_bytes(b"")
-    rows += [(name, f"bad-{name}", "dark", "f", 50, None) for name in ("corrupt.png", "empty.png", "absent.png")]
+    rows += [
+        (name, f"bad-{name}", "dark", "f", 50, None) for name in ("corrupt.png", "empty.png", "absent.png")
+    ]
     frame = pd.DataFrame(rows, columns=["image", "patient", "look", "sex", "age", "religion"])
     frame.to_csv(tmp_path / "images.csv", index=False)
     return tmp_path / "images.csv"
@@ -108,7 +112,9 @@ def test_a_group_with_one_class_has_no_auc_and_says_why(table):
 def test_a_sample_that_goes_bad_costs_one_row_and_counts_in_the_budget(table, monkeypatch, budget, expected):
     run(values(table, study="first", models=["tiny-clip"]))
     shard = sorted((table.parent / "shards" / "shards").glob("test-*.tar"))[0]
-    bad = pq.read_table(table.parent / "shards" / "index.parquet", filters=[("shard", "==", shard.name)]).to_pylist()[0]
+    bad = pq.read_table(
+        table.parent / "shards" / "index.parquet", filters=[("shard", "==", shard.name)]
+    ).to_pylist()[0]
     raw = bytearray(shard.read_bytes())
     raw[bad["image_offset"] + 60] ^= 0xFF
     shard.write_bytes(raw)
