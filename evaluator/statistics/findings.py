@@ -1,11 +1,11 @@
-"""From numbers to claims: the one rule by which a gap is called found, absent as far as one can see, or not judgeable.
+"""From numbers to claims: the one rule by which a gap is called found, not there, or not to be judged.
 
 * ``gap found``: the family-adjusted p-value is below alpha.
 * ``no reliable gap``: it is not, and this test set would have found a relevant gap with power 0.8.
 * ``cannot judge``: everything else. No significant difference in a small test set is not fairness.
 
-Relevant means at least `relevant` on the metric's scale (0 to 1); for metrics on another scale (distances) any detectable gap
-does, and the sentence states it.
+Relevant means at least `relevant` on the metric's scale (0 to 1); for metrics on another scale (distances)
+any detectable gap does, and the sentence states it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ def judge(gap: Mapping[str, Any], *, alpha: float, relevant: float, resolution: 
     what = f"{gap['metric']} by {gap['attribute']}"
     p, detectable = _number(gap["p_adjusted"]), _number(gap["detectable"])
     if gap["status"] != "ok" or p is None:
-        return Finding(UNJUDGED, f"{what}: cannot be judged ({gap['reason'] or 'not tested'}).")
+        return Finding(
+            UNJUDGED,
+            f"{what}: cannot be judged ({gap['reason'] if isinstance(gap['reason'], str) else 'not tested'}).",
+        )
     seen = f"{gap['best_group']} is better than {gap['worst_group']} by {_text(gap['raw'])}"
     chance = f"chance alone gives {_text(gap['null_mean'])}"
     if p < alpha:

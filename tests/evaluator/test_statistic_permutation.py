@@ -7,7 +7,8 @@ from evaluator.metrics.classification import Scored, argmax_metrics, auc, thresh
 from evaluator.metrics.metric import Metric, Ranks, Ratios, evaluate
 from evaluator.metrics.per_subject import Measured, subject_mean
 from evaluator.statistics.partition import Partition
-from evaluator.statistics.permutation import RatioMoments, permute_groups, rank_spread
+from evaluator.statistics.permutation import permute_groups
+from evaluator.statistics.spreads import RatioMoments, rank_spread
 
 GOLDEN_P = np.array(
     [0.05, 0.10, 0.22, 0.31, 0.35, 0.42, 0.48, 0.55, 0.61, 0.66, 0.72, 0.80, 0.84, 0.90, 0.95, 0.97]
