@@ -58,7 +58,9 @@ def main() -> None:
         study.write_text(STUDY.format(folder=folder))
         measure([FAIRRAY, "--help"])
         rows = [row("fairray --help", [measure([FAIRRAY, "--help"]) for _ in range(runs)], 0.3)]
-        rows.append(row("first run, Ray, 2 workers", [measure([FAIRRAY, "run", study, "--workers", "2"])], None))
+        rows.append(
+            row("first run, Ray, 2 workers", [measure([FAIRRAY, "run", study, "--workers", "2"])], None)
+        )
         rows.append(row("run again, finished", [measure([FAIRRAY, "run", study]) for _ in range(runs)], None))
     for line in rows:
         print(line)
