@@ -61,7 +61,7 @@ class OpenClipModel(VisionLanguageModel):
         self.network = network
         self._tower = split_tower(network.visual)
         self._tokenize = tokenize
-        self._device = device
+        self.device = device
         self._precision = precision
 
     @property
@@ -75,9 +75,9 @@ class OpenClipModel(VisionLanguageModel):
 
     def encode(self, images: Tensor, frames: Frames = None) -> ImageFeatures:
         """Encode ``[B, 3, S, S]`` uint8 images to ``[B, D]`` and ``[B, P]`` float32 features."""
-        with inference(self._device, self._precision):
+        with inference(self.device, self._precision):
             features, projected = self._tower(
-                normalise(images.to(self._device), self.card.preprocessing, frames)
+                normalise(images.to(self.device), self.card.preprocessing, frames)
             )
             return ImageFeatures(features.float(), projected.float())
 
@@ -95,10 +95,10 @@ class OpenClipModel(VisionLanguageModel):
 
         if not texts:
             raise ValueError("texts must have at least one entry, got none")
-        tokens = self._tokenize(texts).to(self._device)
+        tokens = self._tokenize(texts).to(self.device)
         padding = -len(tokens) % _TEXT_TILE
         tokens = torch.cat([tokens, tokens[-1:].expand(padding, -1)])
-        with inference(self._device, "fp32"):
+        with inference(self.device, "fp32"):
             parts = [self.network.encode_text(tile).float() for tile in torch.split(tokens, _TEXT_TILE)]
         return torch.cat(parts)[: len(texts)]
 

@@ -50,7 +50,7 @@ class SamModel(ImageEncoder, PromptableSegmenter):
         freeze(network, device)
         self.card = card
         self.network = network
-        self._device = device
+        self.device = device
         self._precision = precision
 
     def encode(self, images: Tensor, frames: Frames = None) -> ImageFeatures:
@@ -59,8 +59,8 @@ class SamModel(ImageEncoder, PromptableSegmenter):
 
     def embed(self, images: Tensor, frames: Frames = None) -> Tensor:
         """Embed ``[B, 3, S, S]`` uint8 images to ``[B, C, S/16, S/16]`` float32."""
-        with inference(self._device, self._precision):
-            pixels = normalise(images.to(self._device), self.card.preprocessing, frames)
+        with inference(self.device, self._precision):
+            pixels = normalise(images.to(self.device), self.card.preprocessing, frames)
             embedding: Tensor = self.network.image_encoder(pixels).float()
         return embedding
 
@@ -99,12 +99,12 @@ class SamModel(ImageEncoder, PromptableSegmenter):
         import torch
 
         ambiguous = len(prompts[0].points) == 1 and prompts[0].box is None
-        with inference(self._device, "fp32"):
+        with inference(self.device, "fp32"):
             sparse, dense = self.network.prompt_encoder(
                 points=self._points(prompts), boxes=self._boxes(prompts), masks=None
             )
             low, quality = self.network.mask_decoder(
-                image_embeddings=embedding.to(self._device),
+                image_embeddings=embedding.to(self.device),
                 image_pe=self.network.prompt_encoder.get_dense_pe(),
                 sparse_prompt_embeddings=sparse,
                 dense_prompt_embeddings=dense,
@@ -122,15 +122,15 @@ class SamModel(ImageEncoder, PromptableSegmenter):
 
         if not prompts[0].points:
             return None
-        points = torch.tensor([prompt.points for prompt in prompts], dtype=torch.float32, device=self._device)
-        return points, torch.ones(points.shape[:2], dtype=torch.int32, device=self._device)
+        points = torch.tensor([prompt.points for prompt in prompts], dtype=torch.float32, device=self.device)
+        return points, torch.ones(points.shape[:2], dtype=torch.int32, device=self.device)
 
     def _boxes(self, prompts: list[MaskPrompt]) -> Tensor | None:
         import torch
 
         if prompts[0].box is None:
             return None
-        return torch.tensor([prompt.box for prompt in prompts], dtype=torch.float32, device=self._device)
+        return torch.tensor([prompt.box for prompt in prompts], dtype=torch.float32, device=self.device)
 
 
 def load(card: ModelCard, weights: LocatedWeights, device: torch.device, precision: Precision) -> SamModel:

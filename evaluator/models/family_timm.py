@@ -40,13 +40,13 @@ class TimmEncoder(ImageEncoder):
         freeze(network, device)
         self.card = card
         self.network = network
-        self._device = device
+        self.device = device
         self._precision = precision
 
     def encode(self, images: Tensor, frames: Frames = None) -> ImageFeatures:
         """Encode ``[B, 3, S, S]`` uint8 images to ``[B, D]`` float32 features."""
-        with inference(self._device, self._precision):
-            pixels = normalise(images.to(self._device), self.card.preprocessing, frames)
+        with inference(self.device, self._precision):
+            pixels = normalise(images.to(self.device), self.card.preprocessing, frames)
             return ImageFeatures(self.network(pixels).float(), None)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from evaluator.models.card import ModelCard
@@ -55,9 +56,18 @@ Frames = Sequence[tuple[int, int]] | None
 
 
 class ImageEncoder(ABC):
-    """A model that turns images into vectors."""
+    """A model that turns images into vectors.
+
+    Attributes
+    ----------
+    card
+        What it is.
+    device
+        Where it runs; with the card this decides how many images go through it at once.
+    """
 
     card: ModelCard
+    device: torch.device
 
     @abstractmethod
     def encode(self, images: Tensor, frames: Frames = None) -> ImageFeatures:
@@ -108,9 +118,10 @@ class MaskPrediction(NamedTuple):
 
 
 class PromptableSegmenter(ABC):
-    """A model that embeds an image once and then answers any number of prompts."""
+    """A model that embeds an image once and then answers any number of prompts; attributes as an encoder's."""
 
     card: ModelCard
+    device: torch.device
 
     @abstractmethod
     def embed(self, images: Tensor, frames: Frames = None) -> Tensor:

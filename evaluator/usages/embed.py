@@ -127,7 +127,7 @@ def tile_of(model: ImageEncoder | PromptableSegmenter) -> int:
     """Return how many images go through the model at once; a rule of the card and the device."""
     from evaluator.models.tiles import tile_size
 
-    return tile_size(model.card, str(getattr(model, "device", "cpu")))
+    return tile_size(model.card, str(model.device))
 
 
 class _Encoder:

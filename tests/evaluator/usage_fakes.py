@@ -43,6 +43,8 @@ def model_card(**changes) -> ModelCard:
 class FakeEncoder(ImageEncoder):
     """A linear map of the pixels; an image whose first pixel is 255, 0, 255 gives NaN."""
 
+    device = torch.device("cpu")
+
     def __init__(self, **changes) -> None:
         self.card = model_card(**changes)
         self.seen: list[int] = []
@@ -89,6 +91,7 @@ class FakeSegmenter(PromptableSegmenter):
     decoded: list[tuple] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.device = torch.device("cpu")
         half = (0.5, 0.5, 0.5)
         self.card = model_card(
             preprocessing=Preprocessing(SIZE, self.resize, "bilinear", half, half),
