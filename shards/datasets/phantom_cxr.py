@@ -15,6 +15,8 @@ from shards.phantom.subjects import DATASET_SEEDS, AttributeName, draw_subject, 
 if TYPE_CHECKING:
     import pandas as pd
 
+#: At full contrast even a small model hardly errs; fairness shows where models err.
+_CONTRAST = 0.7
 _TEMPLATES = ("a chest x-ray with {}", "chest radiograph showing {}", "an x-ray of the chest, {}")
 
 CARD = DatasetCard(
@@ -104,7 +106,7 @@ class PhantomCxr(Adapter):
         """Draw one sample."""
         number = int(row["_number"])
         fainter = membership(self.attribute, self.group)(draw_subject(self.seed, number))
-        contrast = 1 - self.disparity if fainter else 1.0
+        contrast = _CONTRAST * (1 - self.disparity if fainter else 1.0)
         drawing = view_chest(draw_chest(self.seed, number), int(row["_view"]), contrast=contrast)
         return Pixels(drawing.image)
 

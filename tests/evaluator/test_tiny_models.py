@@ -142,7 +142,7 @@ def test_card_of_tiny_sam_tells_the_truth_about_the_model():
 def flops(call, images):
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter:  # with gradients: fused inference kernels are not counted
         call(images)
     return counter.get_total_flops()
 
@@ -161,6 +161,19 @@ def test_zero_shot_is_blind_when_the_sign_is_invisible():
     adapter = PhantomCxr(subjects=150, views=1, seed=77, disparity=1.0, attribute="age", group="0+")
     scores, labels = zero_shot(adapter, "opacity")
     assert 0.35 < auc(scores, labels) < 0.65
+
+
+def test_planted_disparity_lowers_auc_in_the_planted_group_only():
+    def auc_by_sex(disparity):
+        adapter = PhantomCxr(subjects=240, views=1, seed=77, disparity=disparity)
+        scores, labels = zero_shot(adapter, "opacity")
+        sex = adapter.manifest()["sex"]
+        return {group: auc(scores[sex == group], labels[sex == group]) for group in ("female", "male")}
+
+    fair, unfair = auc_by_sex(0.0), auc_by_sex(0.7)
+    assert abs(fair["male"] - fair["female"]) < 0.1
+    assert unfair["male"] - unfair["female"] > 0.12
+    assert unfair["male"] == pytest.approx(fair["male"], abs=1e-6)
 
 
 def zero_shot(adapter, target):
@@ -291,7 +304,7 @@ def test_loss_is_zero_when_every_true_caption_and_no_other_is_matched():
 
 
 def test_training_tiny_clip_reduces_the_loss_and_repeats_exactly():
-    short = ClipTraining(steps=12, batch=16, chests=24, fundi=24)
+    short = ClipTraining(steps=10, batch=12, chests=16, fundi=16)
     pool = draw_pool(short)
     model, losses = train_clip(short, pool)
     again, same_losses = train_clip(short, pool)
@@ -304,8 +317,8 @@ def test_training_tiny_clip_reduces_the_loss_and_repeats_exactly():
 
 
 def test_training_tiny_sam_reduces_the_loss():
-    _, losses = train_sam(SamTraining(steps=8, batch=3, prompts=1))
-    assert np.mean(losses[-3:]) < 0.9 * losses[0]
+    _, losses = train_sam(SamTraining(steps=10, batch=3, prompts=1))
+    assert np.mean(losses[-3:]) < 0.93 * losses[0]
     assert np.isfinite(losses).all()
 
 

@@ -18,6 +18,10 @@ from shards.phantom.subjects import DATASET_SEEDS, Stream, generator
 
 #: Structures with fewer pixels are not asked for.
 _SMALLEST = 30
+#: What padding that is zero after normalisation looks like before it: the model's mean colour.
+_PADDING = np.array([124, 116, 104], dtype=np.uint8)
+#: Shorter side of the most oblong pictures.
+_SHORTEST = 96
 
 
 class Scene(NamedTuple):
@@ -29,10 +33,14 @@ class Scene(NamedTuple):
         ``[128, 128, 3]`` uint8 RGB.
     structures
         ``[K, 128, 128]`` bool with K >= 1, each of at least 30 pixels.
+    boxable
+        How many of them, from the first, a box can ask for. Behind them stands what shares its box with
+        another (the rim of a disc).
     """
 
     image: NDArray[np.uint8]
     structures: NDArray[np.bool_]
+    boxable: int
 
 
 def draw_scene(seed: int, number: int) -> Scene:
@@ -47,19 +55,16 @@ def draw_scene(seed: int, number: int) -> Scene:
     """
     draw = (_fundus, _shapes, _fundus, _chest, _fundus, _shapes)[number % 6]
     image, structures = draw(seed + DATASET_SEEDS, number)
-    kept = structures[structures.sum(axis=(1, 2)) >= _SMALLEST]
-    if len(kept) == 0:
-        raise RuntimeError(
-            f"scene {number} of seed {seed} has no structure of {_SMALLEST} pixels; draw larger ones"
-        )
-    return Scene(image, kept)
+    large = structures.sum(axis=(1, 2)) >= _SMALLEST
+    boxable = int(large[:-1].sum()) if draw is _fundus else int(large.sum())
+    return Scene(image, structures[large], boxable)
 
 
 def _fundus(seed: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     contrast = float(generator(seed, Stream.TRAINING, number).uniform(0.3, 1.5))
     drawing = view_fundus(draw_fundus(seed, number), contrast=contrast)
     rim, cup = drawing.mask == RIM, drawing.mask == CUP
-    return drawing.image, np.stack([rim, cup, rim | cup])
+    return drawing.image, np.stack([rim | cup, cup, rim])
 
 
 def _chest(seed: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -81,8 +86,21 @@ def _shapes(seed: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_
         picture = picture + (_surface(random) - picture) * share
         outlines = [outline & ~inside for outline in outlines]
         outlines.append(inside)
-    picture = picture + random.uniform(0.0, 0.06) * random.standard_normal(picture.shape)
-    return pixels(picture), np.stack(outlines)
+    image = pixels(picture + random.uniform(0.0, 0.06) * random.standard_normal(picture.shape))
+    frame = _frame(random)
+    image[~frame] = _PADDING
+    return image, np.stack(outlines) & frame
+
+
+def _frame(random: np.random.Generator) -> NDArray[np.bool_]:
+    """Return which pixels are not padding: all, or as in a wide or a high picture; ``[128, 128]``."""
+    inside = np.ones((SIDE, SIDE), dtype=bool)
+    shape, kept = random.integers(3), int(random.integers(_SHORTEST, SIDE))
+    if shape == 1:
+        inside[kept:] = False
+    elif shape == 2:
+        inside[:, kept:] = False
+    return inside
 
 
 def _surface(random: np.random.Generator) -> Field:
@@ -95,9 +113,9 @@ def _surface(random: np.random.Generator) -> Field:
 
 def _outline(random: np.random.Generator) -> Field:
     """Return the relative radius around a random place: below 1 inside a wobbly ellipse."""
-    centre = random.uniform(-0.55, 0.55, 2)
+    centre = random.uniform(-0.45, 0.45, 2)
     at = grid(shift=(float(centre[0]), float(centre[1])), turn=random.uniform(0, np.pi))
-    size, flatness = random.uniform(0.15, 0.7), random.uniform(0.6, 1.0)
+    size, flatness = random.uniform(0.2, 0.7), random.uniform(0.6, 1.0)
     angle = np.arctan2(at.y / flatness, at.x)
     wobble = np.ones_like(angle)
     for waves in (2, 3, 5):

@@ -50,10 +50,10 @@ class ClipTraining:
         Added to the seeds that no dataset may use.
     """
 
-    steps: int = 1100
-    batch: int = 128
-    chests: int = 9000
-    fundi: int = 5000
+    steps: int = 750
+    batch: int = 96
+    chests: int = 8000
+    fundi: int = 3000
     rate: float = 1.5e-3
     decay: float = 0.05
     seed: int = 1

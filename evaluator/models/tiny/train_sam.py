@@ -44,7 +44,7 @@ class SamTraining:
         Of weights and scenes.
     """
 
-    steps: int = 1100
+    steps: int = 750
     batch: int = 12
     prompts: int = 2
     rate: float = 1.0e-3
@@ -135,7 +135,7 @@ def ask_boxes(scenes: list[Scene], random: np.random.Generator, prompts: int, ji
     boxes, truths = [], []
     for scene in scenes:
         for _ in range(prompts):
-            truth = scene.structures[random.integers(len(scene.structures))]
+            truth = scene.structures[random.integers(scene.boxable)]
             boxes.append(_box(truth, random, jitter))
             truths.append(truth)
     return Question(None, torch.from_numpy(np.stack(boxes)).float(), _as_truth(truths))

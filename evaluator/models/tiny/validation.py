@@ -42,7 +42,7 @@ def validate_sam(model: Sam, training: SamTraining, *, pictures: int = 100) -> d
     wanted = {"rim": (RIM,), "cup": (CUP,), "disc": (RIM, CUP)}
     figures = {}
     for name, values in wanted.items():
-        scenes = [Scene(drawing.image, np.isin(drawing.mask, values)[None]) for drawing in drawings]
+        scenes = [Scene(drawing.image, np.isin(drawing.mask, values)[None], 1) for drawing in drawings]
         figures[f"dice_box_{name}"] = _box_dice(model, scenes)
         figures[f"dice_point_{name}"] = _point_dice(model, scenes)
     return figures
