@@ -74,7 +74,7 @@ def assemble(store: Store, plan: Plan) -> tuple[StudyTables, Path]:
     if not (page.exists() and _stamp(stamp) == current):
         _write_tables(store, name, tables)
         write_page(content_of(store, plan, tables), page.parent)
-        write_json(stamp, current)
+        write_json(stamp, current, staging=store.staging)
     return tables, page
 
 
@@ -125,7 +125,7 @@ def _write_tables(store: Store, name: str, tables: StudyTables) -> None:
     for folder, frame, schema in (("metrics", tables.metrics, METRICS), ("gaps", tables.gaps, GAPS)):
         table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False).replace_schema_metadata(None)
         write: Callable[..., None] = lambda out, table=table: pq.write_table(table, out, compression="zstd")  # noqa: E731
-        write_atomically(store.path / folder / f"{name}.parquet", write, staging=store.path / "staging")
+        write_atomically(store.path / folder / f"{name}.parquet", write, staging=store.staging)
 
 
 def content_of(store: Store, plan: Plan, tables: StudyTables) -> StudyContent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import shutil
@@ -35,7 +36,11 @@ def record_study(store: Store, plan: Plan) -> None:
     """Write ``studies/<name>/study.yaml`` and ``plan.json``, the tasks' specifications, and the datasets' indexes."""
     folder = store.path / "studies" / plan.study.study
     study = plan.study.model_dump(mode="json")
-    write_text(folder / "study.yaml", yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
+    write_text(
+        folder / "study.yaml",
+        yaml.safe_dump(study, sort_keys=False, allow_unicode=True),
+        staging=store.staging,
+    )
     write_json(
         folder / "plan.json",
         {
@@ -43,13 +48,14 @@ def record_study(store: Store, plan: Plan) -> None:
             "skipped": list(plan.skipped),
             "blocked": list(plan.blocked),
         },
+        staging=store.staging,
     )
     for dataset_name, dataset in plan.datasets.items():
         _record_dataset(store, dataset_name, dataset)
     for task in plan.tasks:
         path = store.path / "tasks" / f"{task.id}.json"
         if not path.exists():
-            write_json(path, _specification(task))
+            write_json(path, _specification(task), staging=store.staging)
 
 
 def record_totals(store: Store, tasks: tuple[Task, ...]) -> None:
@@ -69,7 +75,8 @@ def record_totals(store: Store, tasks: tuple[Task, ...]) -> None:
             "seconds": seconds,
             "hosts": sorted({marker.host for marker in markers}),
         }
-        write_json(store.path / "tasks" / f"{task.id}.json", {**_specification(task), "totals": totals})
+        specification = {**_specification(task), "totals": totals}
+        write_json(store.path / "tasks" / f"{task.id}.json", specification, staging=store.staging)
 
 
 def _specification(task: Task) -> dict[str, Any]:
@@ -99,7 +106,7 @@ def _record_dataset(store: Store, name: str, dataset: Dataset) -> None:
     for file in ("index.parquet", "dataset.json"):
         if not (folder / file).exists():
             source = dataset.path / file
-            write_atomically(folder / file, lambda out, source=source: _copy(source, out))  # type: ignore[misc]
+            write_atomically(folder / file, functools.partial(_copy, source), staging=store.staging)
 
 
 def _copy(source: Path, out: Any) -> None:

@@ -82,7 +82,7 @@ class Attempt:
         self._task = task
         self._part = part
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        self._folder = store.path / "staging" / f"{task.id}.{part}.{self.name}"
+        self._folder = store.staging / f"{task.id}.{part}.{self.name}"
         self._files: list[tuple[Path, str, int | None]] = []
 
     def __enter__(self) -> Attempt:
@@ -172,7 +172,8 @@ class Store:
         """Open the store at `path`, making it if the folder is absent or empty."""
         stamp = path / "store.json"
         if not stamp.exists():
-            if path.exists() and any(path.iterdir()):
+            # A run killed while it made the store leaves an unfinished stamp: that is no other content.
+            if path.exists() and any(not entry.name.startswith(".store.json.") for entry in path.iterdir()):
                 raise UserError(
                     f"store {str(path)!r} is a folder with other content (no store.json). "
                     "Name an empty or new folder with 'store:' or --store."
@@ -180,13 +181,21 @@ class Store:
             write_json(stamp, {"format": STORE_FORMAT, "what": "FairRay store"})
         return cls(path)
 
+    @property
+    def staging(self) -> Path:
+        """Folder for unfinished files."""
+        return self.path / "staging"
+
     def clean(self) -> None:
-        """Remove what killed attempts of this host left in ``staging/``; live attempts and other hosts' are kept."""
+        """Remove what killed processes of this host left unfinished; live attempts and other hosts' are kept."""
         host = socket.gethostname()
-        for folder in (self.path / "staging").glob(f"*.{host}-*-*"):
-            pid = int(folder.name.split("-")[-2])
-            if not Path(f"/proc/{pid}").exists():
+        for folder in self.staging.glob(f"*.{host}-*-*"):
+            if _is_dead(folder.name.split("-")[-2]):
                 shutil.rmtree(folder, ignore_errors=True)
+        for folder in (self.path, self.staging):
+            for file in folder.glob(".*.*.*"):
+                if file.is_file() and _is_dead(file.name.split(".")[-2]):
+                    file.unlink(missing_ok=True)
 
     def attempt(self, task: Task, part: str) -> Attempt:
         """Start a try at a part."""
@@ -253,6 +262,11 @@ def _parse_marker(path: Path) -> Marker | None:
         return Marker(**known, files=tuple(CommittedFile(**file) for file in value["files"]))
     except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
         return None
+
+
+def _is_dead(pid: str) -> bool:
+    """Tell whether no process of this machine has that number (False for what is no number)."""
+    return pid.isdigit() and not Path(f"/proc/{pid}").exists()
 
 
 def _check_format(path: Path) -> None:
