@@ -25,7 +25,7 @@ def plan(
     for task in tasks:
         if task.table not in ("predictions", "segmentations"):
             continue
-        groups = groups_of[task.dataset]
+        groups = tuple(sorted(groups_of[task.dataset], key=lambda rule: rule.name))
         yield Task(
             kind="measure",
             table="measures",

@@ -35,8 +35,14 @@ def test_a_run_killed_at_every_kind_of_file_operation_ends_with_the_same_bytes(s
 
 
 def start(study_file, store, *more):
+    """Start a run; what it says goes to a file beside the store."""
     command = [FAIRRAY, "run", study_file, "--store", store, "--workers", "2", "--device", "cpu", *more]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with log_of(store).open("a") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def log_of(store):
+    return store.with_name(f"{store.name}.log")
 
 
 def wait_for_commits(run, store, count):
@@ -46,7 +52,7 @@ def wait_for_commits(run, store, count):
         if len(list((store / "commits").glob("*/*.json"))) >= count:
             return
         if run.poll() is not None:
-            raise AssertionError(run.stderr.read())
+            raise AssertionError(log_of(store).read_text())
         time.sleep(0.02)
     raise AssertionError(f"fewer than {count} commits in time")
 
@@ -73,7 +79,7 @@ def test_drivers_and_workers_killed_under_ray_end_with_the_same_bytes(study_file
     wait_for_commits(run, store, 14)
     for worker in workers_of(run):
         worker.kill()
-    assert run.wait(300) == 0, run.stderr.read()
+    assert run.wait(300) == 0, log_of(store).read_text()
     assert table_bytes(store) == table_bytes(undisturbed)
 
 
@@ -88,5 +94,5 @@ def test_a_signal_ends_a_run_with_the_code_that_batch_systems_requeue_on(study_f
     wait_for_commits(run, store, 2)
     run.send_signal(number)
     assert run.wait(120) == code
-    assert "Run the same command again" in run.stderr.read()
+    assert "Run the same command again" in log_of(store).read_text()
     assert start(study_file, store, "--executor", "serial").wait(300) == 0
