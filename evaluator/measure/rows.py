@@ -122,7 +122,8 @@ def _score_matrix(rows: pd.DataFrame, target: Target) -> Array:
     """``[n, C]`` float64 scores, NaN where a row has none; a single `score` completes itself for two classes."""
     width = len(target.classes)
     matrix = np.full((len(rows), width), np.nan)
-    for row, (scores, score) in enumerate(zip(rows["scores"], rows["score"], strict=True)):
+    single = rows["score"].to_numpy(np.float64, na_value=np.nan)
+    for row, (scores, score) in enumerate(zip(rows["scores"], single, strict=True)):
         if scores is not None and not np.isscalar(scores):
             if len(scores) != width:
                 raise UserError(
@@ -130,7 +131,7 @@ def _score_matrix(rows: pd.DataFrame, target: Target) -> Array:
                     f" {len(scores)} for sample {rows['sample_id'].iloc[row]!r}."
                 )
             matrix[row] = np.asarray(scores, np.float64)
-        elif width == 2 and target.positive is not None and score is not None:
+        elif width == 2 and target.positive is not None:
             place = target.classes.index(target.positive)
             matrix[row, place], matrix[row, 1 - place] = score, 1.0 - score
     return matrix

@@ -97,7 +97,7 @@ def _metric_row(
     if status == "ok":
         value = float(result.points[position, group])
         low, high, note = _interval(
-            metric, value, result.replicates[position, group], counts["subjects"], settings
+            metric, value, result.replicates[position, group], _trials(metric, counts), settings
         )
         reason = "; ".join(
             text
@@ -146,6 +146,12 @@ def _count(cohort: Cohort, evaluation: Evaluation, rows: Mask) -> dict[str, Any]
 
 def _distinct(codes: Any) -> int:
     return len(np.unique(codes))
+
+
+def _trials(metric: Metric, counts: dict[str, Any]) -> int:
+    """Return how many subjects a share rests on: for sensitivity those with a positive sample, and so on."""
+    sides = [side for side in metric.needs if side != "classes"]
+    return min((int(counts[side]) for side in sides), default=int(counts["subjects"]))
 
 
 def _standing(

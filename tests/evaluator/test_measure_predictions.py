@@ -389,3 +389,26 @@ def test_tables_that_do_not_fit_are_errors(change, text):
 def test_unknown_rules_and_conventions_are_errors(settings, text):
     with pytest.raises(UserError, match=text):
         MeasureSettings(**settings)
+
+
+def test_interval_of_a_perfect_sensitivity_counts_the_subjects_it_rests_on():
+    predictions, attributes = cases(200)
+    sick = predictions["label"].eq("sick")
+    right = predictions.assign(
+        scores=[np.array([1 - s, s], "float32") for s in sick], score=sick.astype("float32")
+    )
+    metrics, _ = predicted(right, attributes)
+    for metric, n in (("accuracy", 200), ("sensitivity", sick.sum()), ("specificity", (~sick).sum())):
+        found = row(metrics, group="all", metric=metric)
+        # Wilson's lower limit of n out of n.
+        assert found["ci_low"] == pytest.approx(n / (n + 1.959964**2), abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["Float32", "object"])
+def test_missing_single_score_is_a_failed_row_whatever_stands_for_missing(dtype):
+    predictions, attributes = cases(60)
+    score = predictions["score"].astype(dtype)
+    score[3] = pd.NA if dtype == "Float32" else None
+    metrics, _ = predicted(predictions.assign(scores=None, score=score), attributes)
+    found = row(metrics, group="all", metric="auc")
+    assert (found["n"], found["n_failed"]) == (59, 1)

@@ -148,3 +148,12 @@ def test_object_at_the_left_edge_counts_column_zero():
 def test_masks_of_other_shape_or_type_are_refused(predicted, true):
     with pytest.raises(ValueError, match="masks must be"):
         score_mask(predicted, true, spacing_mm=None)
+
+
+def test_a_distance_equal_to_the_tolerance_is_within_it():
+    true = np.zeros((12, 12), bool)
+    true[2:5, 2:9] = True
+    moved = np.roll(true, 2, axis=0)
+    # 2 pixels of 0.6 mm: 1.2 mm, which float32 makes a little more.
+    assert score_mask(moved, true, spacing_mm=(0.6, 0.6), tolerance_mm=1.2).nsd == 1.0
+    assert score_mask(moved, true, spacing_mm=(0.6, 0.6), tolerance_mm=1.19).nsd < 1.0
