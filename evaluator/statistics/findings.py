@@ -1,7 +1,8 @@
 """From numbers to claims: the one rule by which a gap is called found, not there, or not to be judged.
 
 * ``gap found``: the family-adjusted p-value is below alpha.
-* ``no reliable gap``: it is not, and this test set would have found a relevant gap with power 0.8.
+* ``no reliable gap``: it is not, and this test set would have found a relevant gap with power 0.8, although
+  it is one of many tests (`detectable` in the gaps table is that of a single test).
 * ``cannot judge``: everything else. No significant difference in a small test set is not fairness.
 
 Relevant means at least `relevant` on the metric's scale (0 to 1); for metrics on another scale (distances)
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from evaluator.statistics.gaps import detectable_among
 from evaluator.statistics.multiplicity import PRIMARY, family_size
 
 if TYPE_CHECKING:
@@ -47,7 +49,9 @@ class Finding:
     sentence: str
 
 
-def judge(gap: Mapping[str, Any], *, alpha: float, relevant: float, resolution: float = 0.0) -> Finding:
+def judge(
+    gap: Mapping[str, Any], *, alpha: float, relevant: float, tests: int = 1, resolution: float = 0.0
+) -> Finding:
     """Apply the rule to one row of the gaps table.
 
     Parameters
@@ -58,6 +62,9 @@ def judge(gap: Mapping[str, Any], *, alpha: float, relevant: float, resolution: 
         Significance level of the family.
     relevant
         Smallest gap that matters, in [0, 1].
+    tests
+        Tests in the gap's family. A gap that is the only one of them must pass alpha / `tests`, by Holm as by
+        Benjamini-Hochberg; what could have been found is meant so.
     resolution
         Smallest adjusted p-value that the number of permutations allows in this family.
 
@@ -88,7 +95,9 @@ def judge(gap: Mapping[str, Any], *, alpha: float, relevant: float, resolution: 
         )
     if detectable is None:
         return Finding(UNJUDGED, f"{what}: {seen}, {chance}; how small a gap could be found is unknown.")
-    able = f"a gap of {_text(detectable)} or more would have been found with power 0.8"
+    detectable = detectable_among(detectable, alpha=alpha, tests=tests)
+    among = f" among {tests} tests" if tests > 1 else ""
+    able = f"a gap of {_text(detectable)} or more would have been found with power 0.8{among}"
     if gap["metric"] in _OTHER_SCALE or detectable <= relevant:
         return Finding(NONE, f"{what}: no reliable gap ({seen}; {chance}; adjusted p {_p_text(p)}); {able}.")
     return Finding(
@@ -117,16 +126,14 @@ def findings(
         One row per row of `gaps`, in its order: the keys, `primary`, `finding` and `sentence`.
     """
     table = gaps[[key for key in KEYS if key in gaps.columns]].copy()
-    sizes = family_size(gaps)
     table["primary"] = gaps["metric"].isin(PRIMARY)
     floor = 0.0 if permutations is None else 1.0 / (permutations + 1)
-    resolutions = (sizes * floor).where(table["primary"], floor)
     rows: list[dict[str, Any]] = [
         dict(zip(gaps.columns, row, strict=True)) for row in gaps.itertuples(index=False)
     ]
     claims = [
-        judge(row, alpha=alpha, relevant=relevant, resolution=float(resolution))
-        for row, resolution in zip(rows, resolutions, strict=True)
+        judge(row, alpha=alpha, relevant=relevant, tests=max(1, size), resolution=size * floor)
+        for row, size in zip(rows, family_size(gaps).tolist(), strict=True)
     ]
     table["finding"] = [claim.finding for claim in claims]
     table["sentence"] = [claim.sentence for claim in claims]

@@ -141,6 +141,32 @@ def detectable_gap(errors: list[float], *, alpha: float) -> float | None:
     return float(np.sqrt(needed / (weakest * (1.0 - weakest / weight.sum()))))
 
 
+def detectable_among(detectable: float, *, alpha: float, tests: int) -> float:
+    """Return the smallest gap found with power 0.8 where it is the only one among several tests.
+
+    Parameters
+    ----------
+    detectable
+        The same for a single test, see :func:`detectable_gap`.
+    alpha
+        Level of the family; such a gap must pass alpha / `tests`.
+    tests
+        Tests in the family, at least 1.
+
+    Notes
+    -----
+    The factor is that of two groups, ``(z_{1-alpha/2m} + z_{0.8}) / (z_{1-alpha/2} + z_{0.8})``; with more
+    groups it is smaller, so the result is then an upper limit.
+
+    Examples
+    --------
+    >>> round(detectable_among(0.1, alpha=0.05, tests=40), 4)
+    0.1452
+    """
+    needed = _needed_noncentrality(1, alpha / tests) / _needed_noncentrality(1, alpha)
+    return float(detectable * np.sqrt(needed))
+
+
 @functools.cache
 def _needed_noncentrality(freedom: int, alpha: float) -> float:
     """Return the noncentrality at which a chi-square test of that size has the power."""

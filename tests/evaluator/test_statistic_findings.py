@@ -57,3 +57,17 @@ def test_findings_keep_rows_order_and_keys():
     assert table["finding"].tolist() == ["gap found", "no reliable gap"]
     assert table["primary"].tolist() == [True, False]
     assert table["attribute"].tolist() == ["sex", "sex"]
+
+
+def test_power_is_that_of_one_among_all_tests_of_the_family():
+    rows = [
+        {**ROW, "attribute": str(i), "p_value": 0.5, "p_adjusted": 1.0, "detectable": 0.08} for i in range(40)
+    ]
+    alone, family = (findings(pd.DataFrame(some), permutations=10_000) for some in (rows[:1], rows))
+    assert alone["finding"].tolist() == ["no reliable gap"]
+    assert set(family["finding"]) == {"cannot judge"}
+    assert (
+        family["sentence"]
+        .str.contains("a gap of 0.116 or more would have been found with power 0.8 among 40")
+        .all()
+    )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluator.statistics.gaps import detectable_gap, measure_gap
+from evaluator.statistics.gaps import detectable_among, detectable_gap, measure_gap
 from evaluator.statistics.permutation import NullGaps
 
 NULL = NullGaps(np.array([0.01, 0.02, 0.03]), np.array([1.0, 2.0, 3.0]), 2.5)
@@ -71,3 +71,13 @@ def test_without_permutations_the_raw_gap_stays_and_the_rest_is_null_with_a_reas
     assert found.raw == pytest.approx(0.1)
     assert (found.p_value, found.null_mean, found.adjusted) == (None, None, None)
     assert found.reason == "no_permutations"
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+def test_detectable_gap_among_many_tests_is_that_of_the_stricter_level(groups):
+    errors = [0.03] * groups
+    strict = detectable_gap(errors, alpha=0.05 / 40)
+    among = detectable_among(detectable_gap(errors, alpha=0.05), alpha=0.05, tests=40)
+    assert strict <= among * (1 + 1e-9) < 1.1 * strict
+    assert groups > 2 or among == pytest.approx(strict)
+    assert detectable_among(0.1, alpha=0.05, tests=1) == pytest.approx(0.1)
