@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jobs.commands.output import print_table
+from jobs.commands.output import out, print_table
 from jobs.plan import Plan
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def print_summary(tables: StudyTables, plan: Plan) -> None:
     print_table(f"study {plan.study.study}", columns, [_cells(row) for row in rows])
     for row in rows:
         for sentence in row["sentences"]:
-            print_table(f"{row['dataset']}, {_what(row)}, {row['model']}, {row['usage']}: {sentence}", (), ())
+            where = f"{row['dataset']}, {_what(row)}, {row['model']}, {row['usage']}"
+            out().print(f"gap found: {where}: {sentence}", markup=False, soft_wrap=True)
 
 
 def _cells(row: dict[str, Any]) -> list[Any]:
