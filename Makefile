@@ -23,6 +23,7 @@ demo: $(STAMP)
 
 # One thread a process, as in every worker: two test processes on two cores, and small matrices gain nothing from more.
 test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --doctest-modules shards evaluator jobs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: $(STAMP)
