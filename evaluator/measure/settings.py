@@ -35,7 +35,8 @@ class MeasureSettings(BaseModel):
     minimum_subjects
         A group with fewer subjects is shown without values and takes no part in gaps.
     minimum_positives, minimum_negatives
-        The same for subjects with a positive (negative) sample, where the metric needs that class.
+        The same for subjects with a positive (negative) sample, where the metric needs that class. With more
+        than two classes `minimum_positives` holds for each of them.
     relevant_gap
         Smallest gap that matters: "no reliable gap" is only claimed where it would have been found.
     conventions

@@ -128,14 +128,15 @@ def _count(cohort: Cohort, evaluation: Evaluation, rows: Mask) -> dict[str, Any]
     counts: dict[str, Any] = {
         "n": int(rows.sum()),
         "subjects": _distinct(subject[rows]),
-        "missing": [],
         "positive": 0,
+        "classes": {},
     }
     if evaluation.label is None:
         return counts
     label = evaluation.label
-    present = set(np.unique(label[rows]).tolist())
-    counts["missing"] = [name for code, name in enumerate(evaluation.classes) if code not in present]
+    counts["classes"] = {
+        name: _distinct(subject[rows & (label == code)]) for code, name in enumerate(evaluation.classes)
+    }
     if evaluation.positive is not None:
         positive = label == evaluation.positive
         counts["positive"] = int((rows & positive).sum())
@@ -163,8 +164,13 @@ def _standing(
         return "undefined", "no_samples: none could be measured"
     if limited and counts["subjects"] < settings.minimum_subjects:
         return "suppressed", f"too_small: {counts['subjects']} subjects (minimum {settings.minimum_subjects})"
-    if "classes" in metric.needs and counts["missing"]:
-        return "undefined", f"missing_class: no sample of {', '.join(counts['missing'])}"
+    if "classes" in metric.needs:
+        missing = [name for name, subjects in counts["classes"].items() if subjects == 0]
+        if missing:
+            return "undefined", f"missing_class: no sample of {', '.join(missing)}"
+        name, subjects = min(counts["classes"].items(), key=lambda item: int(item[1]))
+        if limited and subjects < minimum["positives"]:
+            return "suppressed", f"too_small: {subjects} subjects of {name} (minimum {minimum['positives']})"
     sides = [side for side in metric.needs if side != "classes"]
     empty = [side for side in sides if counts[side] == 0]
     if empty:

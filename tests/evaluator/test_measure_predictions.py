@@ -340,6 +340,22 @@ def test_missing_class_in_a_group_is_named():
     assert row(metrics, group="female", metric="accuracy")["status"] == "ok"
 
 
+def test_rare_class_of_many_suppresses_what_needs_every_class():
+    predictions, attributes = many_classes()
+    women = (attributes["sex"] == "female").to_numpy()
+    rare = np.flatnonzero(women & (predictions["label"] == "c"))[9:]
+    label = predictions["label"].mask(predictions.index.isin(rare), "a")
+    target = Target("disease", ("a", "b", "c"))
+    metrics, gaps = predicted(predictions.assign(label=label), attributes, target=target)
+    found = row(metrics, group="female", metric="auc")
+    assert (found["status"], found["reason"]) == ("suppressed", "too_small: 9 subjects of c (minimum 10)")
+    assert np.isnan(found["value"])
+    assert row(metrics, group="female", metric="balanced_accuracy")["status"] == "suppressed"
+    assert row(metrics, group="female", metric="accuracy")["status"] == "ok"
+    assert row(metrics, group="all", metric="auc")["status"] == "ok"
+    assert row(gaps, metric="auc")["excluded_groups"].tolist() == ["female"]
+
+
 def test_zero_replicates_and_permutations_give_values_only():
     metrics, gaps = predicted(*cases(100), settings=MeasureSettings(bootstrap=0, permutations=0))
     found = row(metrics, group="all", metric="auc")
