@@ -41,7 +41,7 @@ class TargetOptions(_Options):
     ----------
     classes
         Class names in their order; by default the column's values, sorted. A row with another value is
-        rejected.
+        rejected. A class named here is a class even if it is called like an unknown value (``none``).
     positive
         The class of interest of two. By default the one that says so (1, true, yes, positive, present,
         malignant, diseased, abnormal against 0, false, no, negative, absent, benign, healthy, normal);
@@ -102,7 +102,7 @@ class Table(Adapter):
     subject
         Column that says whose image it is; ``sample`` declares that every image is of another person.
     sample_id
-        Column with a unique id; by default the image's path without its ending.
+        Column with a unique id; by default the image's path below the folder of images, without its ending.
     split
         Column with train, val or test.
     targets
@@ -184,7 +184,8 @@ class Table(Adapter):
         columns = read_columns(self._path)
         root = (self.images_root or self._path.parent).expanduser().absolute()
         images = self._known(columns, self.image)
-        ids = [_stem(image) for image in images] if self.sample_id is None else columns.get(self.sample_id)
+        sources = [None if image is None else _inside(image, root) for image in images]
+        ids = self._stems(sources, root) if self.sample_id is None else columns.get(self.sample_id)
         values: dict[str, list[Any]] = {
             "sample_id": list(ids),
             "subject_id": list(self._subjects(columns, ids)),
@@ -196,9 +197,12 @@ class Table(Adapter):
                 raise UserError(
                     f"column {name!r} cannot be a target or attribute as well; copy it under another name."
                 )
-            values[name] = list(self._known(columns, name))
+            values[name] = list(self._described(columns, name))
         values["_image"] = [None if image is None else str(root / image) for image in images]
-        values["_source"] = list(images)
+        values["_source"] = [
+            PurePosixPath(source).name if source is not None and source.startswith("/") else source
+            for source in sources
+        ]
         if self.mask is not None:
             masks = self._known(columns, self.mask)
             values["_mask"] = [None if mask is None else str(root / mask) for mask in masks]
@@ -225,6 +229,24 @@ class Table(Adapter):
 
     def _known(self, columns: Columns, name: str) -> Column:
         return columns.known(name, {"", *(text.lower() for text in self.unknown_values)})
+
+    def _described(self, columns: Columns, name: str) -> Column:
+        """Return a target's or attribute's column; a class that was declared is known, whatever it is called."""
+        options = self._target_options().get(name)
+        declared = set(options.classes or ()) if options is not None else set()
+        pairs = zip(columns.get(name), self._known(columns, name), strict=True)
+        return [raw if raw in declared else known for raw, known in pairs]
+
+    def _stems(self, sources: Column, root: Path) -> Column:
+        """Return the default sample ids: the images' paths below the folder of images, without ending."""
+        outside = [source for source in sources if source is not None and source.startswith("/")]
+        if outside:
+            raise UserError(
+                f"{len(outside)} images lie outside of {root}, the first {outside[0]}; their paths cannot be sample ids, "
+                "which must not depend on a machine. Give the folder that holds all images as 'images_root', or a column "
+                "with ids as 'sample_id'."
+            )
+        return [None if source is None else str(PurePosixPath(source).with_suffix("")) for source in sources]
 
     def _dataset_name(self) -> str:
         return self.dataset or re.sub("[^a-z0-9]+", "-", self.table.stem.lower()).strip("-") or "table"
@@ -320,8 +342,10 @@ def _as_tuple(names: tuple[str, ...] | str) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else names
 
 
-def _stem(image: str | None) -> str | None:
-    return None if image is None else str(PurePosixPath(image).with_suffix(""))
+def _inside(image: str, root: Path) -> str:
+    """Return an image's path from the folder of images; an absolute path stays one if it is not below it."""
+    path = PurePosixPath(image)
+    return str(path.relative_to(root)) if path.is_absolute() and path.is_relative_to(root) else image
 
 
 def _split(text: str | None) -> str | None:

@@ -294,3 +294,27 @@ def test_ages_stay_what_they_were(raw, tmp_path):
     ages = dict(zip(dataset.index["sample_id"].to_pylist(), dataset.index["age"].to_pylist(), strict=True))
     assert ages == {"images/0": 0.0, "images/1": 0.5, "images/2": 89.9, "images/3": None, "images/4": 41.0}
     assert not any(math.isnan(age) for age in ages.values() if age is not None)
+
+
+def test_declared_class_is_known_whatever_it_is_called(table):
+    raw = ["none", "mild", "severe", "", "unknown"]
+    adapter = table({"y": raw}, targets={"y": {"classes": ["none", "mild", "severe"]}})
+    assert values(adapter, "y") == ["none", "mild", "severe", None, None]
+
+
+def test_places_of_this_machine_stay_out_of_ids_and_sources(table, tmp_path):
+    images = [str(tmp_path / "scans" / "a.png"), "scans/b.png"]
+    adapter = table({"y": ["0", "1"], "image": images})
+    assert values(adapter, "sample_id") == ["scans/a", "scans/b"]
+    assert values(adapter, "_source") == ["scans/a.png", "scans/b.png"]
+    assert values(adapter, "_image") == [images[0], str(tmp_path / images[1])]
+
+
+def test_images_elsewhere_need_ids_or_their_folder(table, tmp_path):
+    columns = {"y": ["0", "1"], "image": ["/elsewhere/a/1.png", "/elsewhere/b/1.png"], "id": ["one", "two"]}
+    with pytest.raises(UserError, match=r"2 images lie outside of .*'images_root'"):
+        table(columns).manifest()
+    named = table(columns, sample_id="id")
+    assert values(named, "sample_id") == ["one", "two"]
+    assert values(named, "_source") == ["1.png", "1.png"]
+    assert values(table(columns, images_root="/elsewhere"), "sample_id") == ["a/1", "b/1"]
