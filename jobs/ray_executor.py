@@ -4,13 +4,17 @@ Only this module imports Ray (after :mod:`jobs.ray_environment` has set what Ray
 parts to the store themselves and return counts; no image and no table passes through Ray's object store. Ray runs
 things at least once; the store's commits make that exactly once.
 
-Resources: an actor takes one CPU and, where the cluster has GPUs, `gpu_share` of one. When nothing is free for a ready item,
-an idle actor of another model gives way. Ray's own view of free resources is not used, because it lags behind.
+Resources: an actor takes either one CPU or `gpu_share` of a GPU, never both, so that neither kind can keep the other from
+starting. When nothing is free for a ready item, an idle actor of another model gives way. Ray's own view of free resources is
+not used, because it lags behind; where a cluster gives less than it has (other users, a lost node), an item whose actor does
+not come up moves to one that did, and if none ever does, the item fails with a message instead of waiting forever.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +25,17 @@ from jobs.store import Store
 from jobs.task import Item, Report
 from jobs.work import attempt
 from jobs.workshop import Workshop
+from shards.errors import UserError
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which an item no longer waits for its own actor to start if another one is idle.
+PATIENCE = 30.0
+#: Seconds after which an item whose actor never started fails.
+START_LIMIT = 900.0
 
 
 class Worker:
@@ -41,8 +53,16 @@ class Worker:
         self._store = store
         self._workshop = Workshop(device)
 
+    def ready(self) -> None:
+        """Answer once the actor runs."""
+
     def do(self, item: Item) -> Report | Failure:
         """Do one item."""
+        try:
+            Store(self._store.path)
+        except UserError as error:
+            text = f"{socket.gethostname()} does not see the store, which must be on storage that all machines share"
+            return Failure("user", f"{text}: {error}")
         return attempt(self._store, self._workshop, item)
 
 
@@ -51,9 +71,12 @@ class _Slot:
     """One actor, what it holds, and what it is doing."""
 
     actor: ActorHandle[Worker]
+    born: Any
     on_gpu: bool
+    started: bool = False
     affinity: str | None = None
     item: Item | None = None
+    since: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +92,7 @@ class RayOptions:
     dashboard
         Whether a locally started Ray serves its dashboard (on loopback).
     gpu_share
-        Fraction of a GPU an actor takes.
+        Fraction of a GPU an actor of a model takes.
     device
         ``"cpu"`` or ``"cuda"``; None chooses what torch sees.
     """
@@ -99,8 +122,14 @@ class RayExecutor:
         if self._started_here:
             _connect(options)
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        self._gpus = 0.0 if options.device == "cpu" else float(resources.get("GPU", 0))
-        self._cpus = int(options.workers or resources.get("CPU", 1))
+        gpus = 0 if options.device == "cpu" else int(resources.get("GPU", 0))
+        most = options.workers or max(1, int(resources.get("CPU", 1)))
+        # A share is of one GPU: what is left of each cannot be put together to another share.
+        self._gpu_slots = gpus * int(1 / options.gpu_share + 1e-9)
+        if options.workers:
+            self._gpu_slots = min(self._gpu_slots, options.workers)
+        self._cpu_slots = max(1, most - self._gpu_slots)
+        self._warned = False
         self._slots: list[_Slot] = []
         self._running: dict[Any, _Slot] = {}
 
@@ -114,18 +143,16 @@ class RayExecutor:
 
     def start(self, item: Item) -> None:
         """Start an item on the best actor: one that holds its model, else a new one, else one that gives way."""
-        slot = self._choose(item)
-        slot.item = item
-        if item.affinity is not None:
-            slot.affinity = item.affinity
-        self._running[slot.actor.do.remote(item)] = slot
+        self._give(self._choose(item), item)
 
     def wait(self, seconds: float) -> list[tuple[Item, Report | Failure]]:
         """Return the items that ended."""
         if not self._running:
             return []
         ready, _ = ray.wait(list(self._running), num_returns=1, timeout=seconds)
-        return [self._collect(reference) for reference in ready]
+        ended = [self._collect(reference) for reference in ready]
+        self._note_started()
+        return ended + self._rescue()
 
     def close(self) -> None:
         """Stop the actors, and Ray if it was started here."""
@@ -135,26 +162,77 @@ class RayExecutor:
         if self._started_here:
             ray.shutdown()
 
+    def _give(self, slot: _Slot, item: Item) -> None:
+        slot.item = item
+        slot.since = time.monotonic()
+        if item.affinity is not None:
+            slot.affinity = item.affinity
+        self._running[slot.actor.do.remote(item)] = slot
+
     def _collect(self, reference: Any) -> tuple[Item, Report | Failure]:
         slot = self._running.pop(reference)
         item, slot.item = slot.item, None
         assert item is not None  # noqa: S101 - a running slot has an item
         try:
             return item, ray.get(reference)
-        except ray.exceptions.RayActorError as error:
-            self._slots.remove(slot)
-            return item, Failure("lost", f"the worker died while doing {item.name}: {error}")
         except ray.exceptions.RayTaskError as error:
             return item, Failure("error", str(error))
+        except ray.exceptions.RayError as error:  # died, out of reach, cannot be placed, ...
+            self._dismiss(slot)
+            return item, Failure("lost", f"the worker died while doing {item.name}: {error}")
+
+    def _dismiss(self, slot: _Slot) -> None:
+        ray.kill(slot.actor)
+        self._slots.remove(slot)
+
+    def _note_started(self) -> None:
+        waiting = {slot.born: slot for slot in self._slots if not slot.started}
+        if waiting:
+            for born in ray.wait(list(waiting), num_returns=len(waiting), timeout=0)[0]:
+                waiting[born].started = True
+
+    def _rescue(self) -> list[tuple[Item, Failure]]:
+        """Move items away from actors that do not come up; return those for which there is no hope."""
+        now = time.monotonic()
+        given_up = []
+        for reference, slot in list(self._running.items()):
+            waited = now - slot.since
+            item = slot.item
+            if item is None or slot.started or waited < PATIENCE:
+                continue
+            spare = next((other for other in self._usable(item) if other.started), None)
+            if spare is None and waited < START_LIMIT:
+                self._warn()
+                continue
+            del self._running[reference]
+            self._dismiss(slot)
+            if spare is None:
+                given_up.append((item, Failure("user", f"{item.name}: {self._shortage()}")))
+            else:
+                # A fresh actor keeps the place in the queue; it is used when the cluster has room for it.
+                self._hire(item)
+                self._give(spare, item)
+        return given_up
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("waiting for workers: %s", self._shortage())
+
+    def _shortage(self) -> str:
+        free = ray.available_resources()  # type: ignore[no-untyped-call]
+        return (
+            f"no worker could start for {PATIENCE:.0f} s or more; the cluster has {free.get('CPU', 0):g} CPUs and "
+            f"{free.get('GPU', 0):g} GPUs free. Wait for other jobs, add nodes, or lower --workers or --gpu-share."
+        )
 
     def _uses_gpu(self, item: Item) -> bool:
-        return item.affinity is not None and self._gpus > 0
+        return item.affinity is not None and self._gpu_slots > 0
 
     def _has_room(self, item: Item) -> bool:
-        if self._uses_gpu(item):
-            held = sum(slot.on_gpu for slot in self._slots)
-            return (held + 1) * self._options.gpu_share <= self._gpus
-        return sum(not slot.on_gpu for slot in self._slots) < self._cpus
+        on_gpu = self._uses_gpu(item)
+        held = sum(slot.on_gpu == on_gpu for slot in self._slots)
+        return held < (self._gpu_slots if on_gpu else self._cpu_slots)
 
     def _choose(self, item: Item) -> _Slot:
         idle = self._usable(item)
@@ -166,37 +244,53 @@ class RayExecutor:
         if not self._uses_gpu(item):
             return idle[0]  # it changes its model: the workshop frees the old one first
         # CUDA memory is only surely free when the process is gone.
-        ray.kill(idle[0].actor)
-        self._slots.remove(idle[0])
+        self._dismiss(idle[0])
         return self._hire(item)
 
     def _usable(self, item: Item) -> list[_Slot]:
-        """Return the idle actors that hold the kind of resource the item needs."""
-        idle = [slot for slot in self._slots if slot.item is None]
-        return [slot for slot in idle if not self._gpus or slot.on_gpu == self._uses_gpu(item)]
+        """Return the idle actors that hold the kind of resource the item needs; those that run, if any does."""
+        on_gpu = self._uses_gpu(item)
+        mine = [slot for slot in self._slots if slot.on_gpu == on_gpu]
+        running = any(slot.started for slot in mine)
+        return [slot for slot in mine if slot.item is None and (slot.started or not running)]
 
     def _hire(self, item: Item) -> _Slot:
-        gpus = self._options.gpu_share if self._uses_gpu(item) else 0
+        on_gpu = self._uses_gpu(item)
+        share = {"num_cpus": 0, "num_gpus": self._options.gpu_share} if on_gpu else {"num_cpus": 1}
         # max_restarts=0: a dead actor is seen by the scheduler, which counts the tries and starts a fresh one.
         actor: Any = (
             ray.remote(Worker)
-            .options(num_cpus=1, num_gpus=gpus, max_restarts=0, max_task_retries=0)
+            .options(**share, max_restarts=0, max_task_retries=0)
             .remote(self._store, self._options.device)
         )
-        slot = _Slot(actor, on_gpu=gpus > 0)
+        slot = _Slot(actor, actor.ready.remote(), on_gpu)
         self._slots.append(slot)
         return slot
 
 
 def _connect(options: RayOptions) -> None:
-    """Join the cluster, or start Ray on this machine."""
-    if options.address is not None:
-        ray.init(address=options.address, log_to_driver=False, logging_level=logging.WARNING)
+    """Join the cluster, or start Ray on this machine.
+
+    Raises
+    ------
+    UserError
+        If there is no cluster at the address, or it does not let this user in.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    if options.address is None:
+        # "local": without it Ray joins whatever cluster was last started on this machine, perhaps somebody else's.
+        ray.init(
+            address="local",
+            num_cpus=options.workers,
+            include_dashboard=options.dashboard,
+            dashboard_host="127.0.0.1",
+            **quiet,
+        )
         return
-    ray.init(
-        num_cpus=options.workers,
-        include_dashboard=options.dashboard,
-        dashboard_host="127.0.0.1",
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    try:
+        ray.init(address=options.address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise UserError(
+            f"cannot join the Ray cluster at {options.address!r}: {error}. Check --address (or RAY_ADDRESS), that the cluster "
+            "runs, and that RAY_AUTH_MODE and RAY_AUTH_TOKEN are those it was started with."
+        ) from None
