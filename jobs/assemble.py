@@ -63,7 +63,7 @@ def assemble(store: Store, plan: Plan) -> tuple[StudyTables, Path]:
         "digest": digest(
             [
                 REPORT_VERSION,
-                sorted(task.id for task in measured),
+                sorted(task.id for task in plan.tasks if store.is_complete(task)),
                 plan.skipped,
                 plan.blocked,
                 len(plan.tasks),
@@ -71,7 +71,8 @@ def assemble(store: Store, plan: Plan) -> tuple[StudyTables, Path]:
         )
     }
     page = report_path(store, name)
-    if not (page.exists() and _stamp(stamp) == current):
+    written = [page, *(store.path / table / f"{name}.parquet" for table in ("metrics", "gaps"))]
+    if not (all(path.exists() for path in written) and _stamp(stamp) == current):
         _write_tables(store, name, tables)
         write_page(content_of(store, plan, tables), page.parent)
         write_json(stamp, current, staging=store.staging)
@@ -215,5 +216,5 @@ def _provenance(store: Store, plan: Plan) -> tuple[tuple[str, str], ...]:
 def _stamp(path: Path) -> object:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return None

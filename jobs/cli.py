@@ -38,12 +38,17 @@ Seed = Annotated[
 FailBudget = Annotated[
     float | None, typer.Option("--fail-budget", help="Largest share of failed samples (0 to 1).")
 ]
-ModelGlob = Annotated[str, typer.Option("--models", help="Only models of the study that match this glob.")]
+ModelGlob = Annotated[
+    str, typer.Option("--models", help="Work on the models of the study that match this glob.")
+]
 DatasetGlob = Annotated[
-    str, typer.Option("--datasets", help="Only datasets of the study that match this glob.")
+    str, typer.Option("--datasets", help="Work on the datasets of the study that match this glob.")
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Use about this many samples per split (whole shards).")
+    int | None,
+    typer.Option(
+        "--limit", min=1, help="About so many samples per split (whole shards); kept as STUDY-limit-N."
+    ),
 ]
 Offline = Annotated[
     bool, typer.Option("--offline/--online", help="Never, or when needed, ask a hub for weights.")
@@ -86,7 +91,9 @@ def run(
     offline: Offline = True,
     batch_size: BatchSize = 32,
     workers: Annotated[int | None, typer.Option(min=1, help="Items at a time; all CPUs by default.")] = None,
-    address: Annotated[str | None, typer.Option(help="Address of a running Ray cluster.")] = None,
+    address: Annotated[
+        str | None, typer.Option(envvar="RAY_ADDRESS", help="Address of a running Ray cluster.")
+    ] = None,
     dashboard: Annotated[bool, typer.Option(help="Serve Ray's dashboard on loopback.")] = False,
     gpu_share: Annotated[float, typer.Option(min=0.01, max=1, help="Share of a GPU per worker.")] = 1.0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default what torch sees.")] = None,
@@ -126,12 +133,16 @@ def plan(
 
 @app.command()
 def status(
-    study: StudyFile, override: Override = None, store: StoreFolder = None, as_json: AsJson = False
+    study: StudyFile,
+    override: Override = None,
+    store: StoreFolder = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show how far a study is."""
     from jobs.commands import studies
 
-    raise typer.Exit(studies.status(studies.read(study, override, store, None, None), as_json))
+    raise typer.Exit(studies.status(studies.read(study, override, store, None, None), limit, as_json))
 
 
 @app.command()
@@ -142,20 +153,24 @@ def verify(
     drop: Annotated[
         bool, typer.Option(help="Forget faulty parts, so that the next run makes them again.")
     ] = False,
+    limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
     """Check every committed byte and that every sample is covered exactly once. Exit code 3 if not."""
     from jobs.commands import studies
 
-    raise typer.Exit(studies.verify(studies.read(study, override, store, None, None), as_json, drop=drop))
+    given = studies.read(study, override, store, None, None)
+    raise typer.Exit(studies.verify(given, limit, as_json, drop=drop))
 
 
 @app.command()
-def report(study: StudyFile, override: Override = None, store: StoreFolder = None) -> None:
+def report(
+    study: StudyFile, override: Override = None, store: StoreFolder = None, limit: Limit = None
+) -> None:
     """Write the report of what is committed: one HTML page, CSV and LaTeX tables."""
     from jobs.commands import studies
 
-    raise typer.Exit(studies.report(studies.read(study, override, store, None, None)))
+    raise typer.Exit(studies.report(studies.read(study, override, store, None, None), limit))
 
 
 @app.command(
@@ -290,15 +305,23 @@ def main() -> None:
         _say(error)
         sys.exit(2)
     except FairRayError as error:
+        from jobs.run import Interrupted
         from jobs.store import StoreFull
 
         _say(error)
-        sys.exit(75 if isinstance(error, StoreFull) else 3)
+        sys.exit(75 if isinstance(error, StoreFull | Interrupted) else 3)
+    except OSError as error:
+        from jobs.store import is_full
+
+        _say(f"{error.strerror or error}: {error.filename or 'no file named'}.")
+        if is_full(error):
+            _say("Free space or raise the quota, then run the same command again: committed parts are kept.")
+        sys.exit(75 if is_full(error) else 2)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _say(error: Exception) -> None:
+def _say(error: Exception | str) -> None:
     print(f"fairray: {error}", file=sys.stderr)
 
 

@@ -6,7 +6,7 @@ Planning reads descriptions only (cards, ``dataset.json``, the index): it import
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,8 @@ class PlanOptions:
     Attributes
     ----------
     limit
-        Use only whole shards of each split up to this many samples.
+        Use only whole shards of each split up to this many samples. The results are those of another study,
+        ``<study>-limit-<n>``, so that a trial never replaces the tables and the report of the whole.
     models, datasets
         Globs; only matching entries of the study are planned.
     offline
@@ -56,7 +57,7 @@ class Plan:
     Attributes
     ----------
     study
-        What was planned.
+        What was planned; under another name if it was limited (see :class:`PlanOptions`).
     tasks
         In an order in which every task comes after those it reads.
     datasets
@@ -77,7 +78,27 @@ class Plan:
     blocked: tuple[str, ...]
 
 
-def make_plan(study: Study, options: PlanOptions, *, hashes: Path | None = None) -> Plan:
+def check_names(study: Study, options: PlanOptions) -> None:
+    """Refuse unknown models, and globs that match nothing, before anything is converted.
+
+    Raises
+    ------
+    UserError
+        Names the nearest names that exist.
+    """
+    registry = default_registry()
+    models = [registry.card(entry.name).name for entry in study.models]
+    for what, glob, names in (
+        ("models", options.models, models),
+        ("datasets", options.datasets, list(study.datasets)),
+    ):
+        if not any(fnmatch.fnmatch(name, glob) for name in names):
+            raise UserError(f"--{what} {glob!r} matches none of the study's {what}: {', '.join(names)}.")
+
+
+def make_plan(
+    study: Study, options: PlanOptions, *, hashes: Path | None = None, leave_out: Collection[str] = ()
+) -> Plan:
     """Plan a study whose datasets are converted.
 
     Parameters
@@ -88,6 +109,8 @@ def make_plan(study: Study, options: PlanOptions, *, hashes: Path | None = None)
         Limits and filters.
     hashes
         File that remembers the hashes of weight files, so that large ones are read once.
+    leave_out
+        Names of datasets that are not planned, because they are not converted yet.
 
     Raises
     ------
@@ -98,8 +121,9 @@ def make_plan(study: Study, options: PlanOptions, *, hashes: Path | None = None)
     datasets = {
         name: open_dataset(entry.shards)
         for name, entry in study.datasets.items()
-        if fnmatch.fnmatch(name, options.datasets)
+        if fnmatch.fnmatch(name, options.datasets) and name not in leave_out
     }
+    _refuse_twins(datasets)
     cards, blocked = _models(study, options, hashes)
     skipped: list[str] = []
     groups = {name: _groups(study, name, datasets, skipped) for name in datasets}
@@ -124,6 +148,8 @@ def make_plan(study: Study, options: PlanOptions, *, hashes: Path | None = None)
         raise UserError(
             "nothing to do: no model of the study can do any of its usages.\n" + "\n".join(skipped)
         )
+    if options.limit is not None:
+        study = study.model_copy(update={"study": f"{study.study}-limit-{options.limit}"})
     return Plan(study, tuple(tasks.values()), datasets, cards, tuple(dict.fromkeys(skipped)), tuple(blocked))
 
 
@@ -160,10 +186,30 @@ def _models(
         if card.name in found:
             raise UserError(f"model {card.name!r} appears twice in the study. Name it once.")
         try:
-            found[card.name] = (card, locate(card, study.weights, offline=options.offline, hashes=hashes))
+            found[card.name] = (
+                card,
+                _located(locate(card, study.weights, offline=options.offline, hashes=hashes)),
+            )
         except UserError as error:
             blocked.append(str(error))
     return found, blocked
+
+
+def _located(weights: LocatedWeights) -> LocatedWeights:
+    """Make the path absolute: a worker may run in another folder."""
+    return weights if weights.path is None else replace(weights, path=weights.path.absolute())
+
+
+def _refuse_twins(datasets: Mapping[str, Dataset]) -> None:
+    """Refuse one content under two names: its results are the same tasks, and one name would vanish from the tables."""
+    names: dict[str, str] = {}
+    for name, dataset in datasets.items():
+        other = names.setdefault(dataset.fingerprint, name)
+        if other != name:
+            raise UserError(
+                f"datasets {other!r} and {name!r} hold the same samples (fingerprint {dataset.fingerprint[:16]}). "
+                "Name them once, with the targets of both."
+            )
 
 
 def _with_file(card: ModelCard, entry: ModelEntry) -> ModelCard:
@@ -200,13 +246,16 @@ def _targets(name: str, entry: DatasetEntry, dataset: Dataset) -> tuple[Target, 
 def _groups(
     study: Study, name: str, datasets: Mapping[str, Dataset], skipped: list[str]
 ) -> tuple[GroupRule, ...]:
-    """Return the rules whose attributes the dataset records; an attribute that no dataset has is an error."""
+    """Return the rules whose attributes the dataset records; an attribute that no dataset has is an error.
+
+    When some datasets of the study are left out, they may have it.
+    """
     known = {attribute.name for dataset in datasets.values() for attribute in dataset.card.attributes}
     own = {attribute.name for attribute in datasets[name].card.attributes}
     kept = []
     for rule in study.groups():
         for attribute in rule.attributes:
-            if attribute not in known:
+            if attribute not in known and len(datasets) == len(study.datasets):
                 raise unknown_name("attribute", attribute, known)
         if own.issuperset(rule.attributes):
             kept.append(rule)

@@ -5,12 +5,11 @@ Only files that commit markers name are read, so an unfinished or orphaned file 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.store import Store
+from jobs.store import Store, read_marker
 from shards.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -69,15 +68,14 @@ def _committed(store: Store) -> tuple[dict[str, list[Path]], list[tuple[object, 
     files: dict[str, list[Path]] = defaultdict(list)
     commits: list[tuple[object, ...]] = []
     for path in sorted((store.path / "commits").glob("*/*.json")):
-        marker = json.loads(path.read_text(encoding="utf-8"))
-        seconds = marker["seconds"].get("total")
-        fingerprint = marker["identity"]["dataset"][:16]
-        counts = (marker["rows"], marker["failed"], seconds)
-        commits.append((marker["task"], marker["part"], *counts, marker["host"], fingerprint))
-        for file in marker["files"]:
-            table = Path(file["path"]).parts[0]
-            if file["rows"] is not None and (store.path / file["path"]).exists():
-                files[table].append(store.path / file["path"])
+        marker = read_marker(path)
+        if marker is None or not all((store.path / file.path).is_file() for file in marker.files):
+            continue  # as everywhere: it counts as not committed
+        counts = (marker.rows, marker.failed, marker.seconds.get("total"))
+        commits.append((marker.task, marker.part, *counts, marker.host, marker.fingerprint[:16]))
+        for file in marker.files:
+            if file.rows is not None:
+                files[Path(file.path).parts[0]].append(store.path / file.path)
     return files, commits
 
 

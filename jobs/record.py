@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import json
 import platform
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 
 from jobs.plan import Plan
 from jobs.store import Store
-from jobs.task import Task
+from jobs.task import Task, hive
 from shards.dataset import Dataset
 from shards.files import write_atomically, write_json, write_text
 
@@ -68,6 +69,7 @@ def record_totals(store: Store, tasks: tuple[Task, ...]) -> None:
         for marker in markers:
             for key, value in marker.seconds.items():
                 seconds[key] = round(seconds.get(key, 0.0) + value, 3)
+        path = store.path / "tasks" / f"{task.id}.json"
         totals = {
             "parts": len(markers),
             "rows": sum(marker.rows for marker in markers),
@@ -75,8 +77,17 @@ def record_totals(store: Store, tasks: tuple[Task, ...]) -> None:
             "seconds": seconds,
             "hosts": sorted({marker.host for marker in markers}),
         }
-        specification = {**_specification(task), "totals": totals}
-        write_json(store.path / "tasks" / f"{task.id}.json", specification, staging=store.staging)
+        if _recorded(path).get("totals") != totals:
+            write_json(path, {**_specification(task), "totals": totals}, staging=store.staging)
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    """Return what a task's file says; nothing where it is absent or damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _specification(task: Task) -> dict[str, Any]:
@@ -102,7 +113,7 @@ def _specification(task: Task) -> dict[str, Any]:
 
 def _record_dataset(store: Store, name: str, dataset: Dataset) -> None:
     """Copy the index, so that attributes can be joined where the shards are not at hand."""
-    folder = store.path / "datasets" / f"dataset={name}" / f"fingerprint={dataset.fingerprint[:16]}"
+    folder = store.path / "datasets" / f"dataset={hive(name)}" / f"fingerprint={dataset.fingerprint[:16]}"
     for file in ("index.parquet", "dataset.json"):
         if not (folder / file).exists():
             source = dataset.path / file

@@ -7,26 +7,35 @@ from __future__ import annotations
 
 import enum
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
 from jobs.assemble import StudyTables, assemble
-from jobs.conversion import convert_missing
-from jobs.plan import Plan, PlanOptions, make_plan
+from jobs.conversion import convert_missing, unconverted
+from jobs.plan import Plan, PlanOptions, check_names, make_plan
 from jobs.record import record_study, record_totals
-from jobs.scheduler import Executor, Scheduler, Tally
+from jobs.scheduler import Executor, Failure, Scheduler, Tally
 from jobs.store import Store
 from jobs.study import Study
 from shards.dataset import Dataset
-from shards.errors import UserError
+from shards.errors import FairRayError, UserError
 from shards.verify import verify
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+#: Failed parts that are named on the screen; all are in the log.
+SHOWN_FAILURES = 10
+
+
+class Interrupted(FairRayError):
+    """A signal ended the run; what is committed is kept and the run can be continued."""
 
 
 class Exit(enum.IntEnum):
@@ -117,16 +126,23 @@ def run_study(study: Study, options: RunOptions, console: Console) -> Outcome:
     UserError
         If the study cannot be run as it is written.
     """
+    with _signals(_leave):
+        return _run_study(study, options, console)
+
+
+def _run_study(study: Study, options: RunOptions, console: Console) -> Outcome:
+    check_names(study, options.plan)
     store = Store.create(study.store)
     store.clean()
     convert_missing(study, options.plan.datasets, options.workers, console)
     plan = prepare(study, options.plan, store)
-    record_study(store, plan)
+    whole = _whole(study, plan, options.plan, store)
+    record_study(store, whole)
     tally = None
     if any(not store.is_complete(task) for task in plan.tasks):
         tally = _compute(plan, store, options, console)
-        record_totals(store, plan.tasks)
-    tables, page = assemble(store, plan)
+    record_totals(store, plan.tasks)
+    tables, page = assemble(store, whole)
     code, messages = judge(plan, store, tally)
     _log_failures(store, plan, tally)
     return Outcome(code, plan, tally, tables, page, messages)
@@ -144,6 +160,18 @@ def prepare(study: Study, options: PlanOptions, store: Store) -> Plan:
     for name, dataset in plan.datasets.items():
         check_shards(name, dataset, store.path / "hashes" / f"{dataset.fingerprint[:16]}.json")
     return plan
+
+
+def _whole(study: Study, plan: Plan, options: PlanOptions, store: Store) -> Plan:
+    """Return the plan without globs: a run of a few models or datasets adds to the study's tables, it never shrinks them."""
+    if options.models == "*" and options.datasets == "*":
+        return plan
+    return make_plan(
+        study,
+        replace(options, models="*", datasets="*", offline=True),
+        hashes=store.path / "hashes" / "weights.json",
+        leave_out=unconverted(study, "*"),
+    )
 
 
 def check_shards(name: str, dataset: Dataset, cache: Path) -> None:
@@ -200,6 +228,10 @@ def _signals(stop: Callable[[str], None]) -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         stop(name)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+
     numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
     before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
@@ -207,6 +239,13 @@ def _signals(stop: Callable[[str], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave(signal_name: str) -> None:
+    """End a run that has no items to wait for: converting, starting workers, writing the report."""
+    if signal_name == "SIGINT":
+        raise KeyboardInterrupt
+    raise Interrupted(f"stopped early ({signal_name}). Run the same command again to continue.")
 
 
 def judge(plan: Plan, store: Store, tally: Tally | None) -> tuple[Exit, tuple[str, ...]]:
@@ -222,35 +261,46 @@ def judge(plan: Plan, store: Store, tally: Tally | None) -> tuple[Exit, tuple[st
         What this run did; None when there was nothing to do.
     """
     messages = list(plan.blocked)
+    failures = tally.failures if tally is not None else []
+    messages += [
+        f"{item.name} ({item.task.model} on {item.task.dataset}): {_shown(failure)}"
+        for item, failure in failures[:SHOWN_FAILURES]
+    ]
+    if failures:
+        messages.append(f"{len(failures)} parts given up; the whole texts are in {_error_log(store, plan)}.")
     if tally is not None and tally.stopped is not None:
         messages.append(f"stopped early ({tally.stopped}). Run the same command again to continue.")
         return (Exit.INTERRUPTED if tally.stopped == "SIGINT" else Exit.CONTINUABLE), tuple(messages)
-    failures = tally.failures if tally is not None else []
-    messages += [
-        f"{item.name} ({item.task.model} on {item.task.dataset}): {_last_line(failure.text)}"
-        for item, failure in failures
-    ]
+    unfinished = sum(not store.is_complete(task) for task in plan.tasks)
+    if unfinished:
+        messages.append(
+            f"{unfinished} of {len(plan.tasks)} tasks are not complete; 'fairray status STUDY' lists them."
+        )
     share, text = failed_share(plan, store)
     over = share > plan.study.fail_budget
     if over:
         messages.append(
             f"{text}: more than the failure budget of {plan.study.fail_budget:.2%} (fail_budget in the study)."
         )
-    code = Exit.FAILURES if over or failures or plan.blocked else Exit.COMPLETE
+    code = Exit.FAILURES if over or failures or unfinished or plan.blocked else Exit.COMPLETE
     return code, tuple(messages)
 
 
-def _last_line(text: str) -> str:
-    """Return the line of a trace that says what happened; the whole trace goes to the log."""
-    return text.strip().splitlines()[-1]
+def _shown(failure: Failure) -> str:
+    """Return a message as it is, of a trace the line that says what happened; the whole trace goes to the log."""
+    lines = failure.text.strip().splitlines()
+    return lines[-1] if lines and failure.kind == "error" else failure.text.strip()
+
+
+def _error_log(store: Store, plan: Plan) -> Path:
+    return store.path / "studies" / plan.study.study / "errors.log"
 
 
 def _log_failures(store: Store, plan: Plan, tally: Tally | None) -> None:
     """Keep the whole text of every failure in ``studies/<name>/errors.log``."""
     if tally is None or not tally.failures:
         return
-    log = store.path / "studies" / plan.study.study / "errors.log"
-    with log.open("a", encoding="utf-8") as file:
+    with _error_log(store, plan).open("a", encoding="utf-8") as file:
         for item, failure in tally.failures:
             file.write(f"== {item.name} ({failure.kind})\n{failure.text.strip()}\n\n")
 

@@ -129,7 +129,10 @@ class Scheduler:
                 self._start_ready()
             elif deadline is None:
                 deadline = time.monotonic() + drain_seconds
-            if not self._running or (deadline is not None and time.monotonic() > deadline):
+            if not self._running:
+                self._give_up_waiting()
+                break
+            if deadline is not None and time.monotonic() > deadline:
                 break
             for item, outcome in self._executor.wait(0.5):
                 self._finish(item, outcome)
@@ -170,6 +173,12 @@ class Scheduler:
             self._running.add(item.name)
             self._tries[item.name] += 1
             self._executor.start(item)
+
+    def _give_up_waiting(self) -> None:
+        """Say of what is left, when nothing runs and nothing can start, that it was not done."""
+        if self._stop is None:
+            text = "no worker can take it: no resource of the kind it needs"
+            self.tally.failures += [(item, Failure("error", text)) for item in self._waiting.values()]
 
     def _finish(self, item: Item, outcome: Report | Failure) -> None:
         self._running.discard(item.name)

@@ -11,12 +11,14 @@ attempts are removed when a run starts (:meth:`Store.clean`). Proven by ``tests/
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import socket
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +61,8 @@ class Marker:
         Rows of the part and how many have a failure status.
     seconds, host, attempt
         How it came to be.
+    fingerprint
+        Of the dataset.
     """
 
     task: str
@@ -69,6 +73,12 @@ class Marker:
     seconds: Mapping[str, float]
     host: str
     attempt: str
+    fingerprint: str
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether an error of the system means that the disk or a quota is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Attempt:
@@ -87,16 +97,23 @@ class Attempt:
 
     def __enter__(self) -> Attempt:
         """Make the staging folder."""
-        self._folder.mkdir(parents=True)
+        try:
+            self._folder.mkdir(parents=True)
+        except OSError as error:
+            self._refuse_full(error)
+            raise
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Remove what was not committed."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        self._refuse_full(error)
+
+    def _refuse_full(self, error: object) -> None:
+        if isinstance(error, OSError) and is_full(error):
             raise StoreFull(
                 f"no space left while writing {self._task.id}/{self._part} below {self._store.path} "
-                f"({os.strerror(error.errno)}). Free space or raise the quota, then run the same command again: "
+                f"({os.strerror(error.errno or 0)}). Free space or raise the quota, then run the same command again: "
                 "committed parts are kept."
             ) from None
 
@@ -112,19 +129,23 @@ class Attempt:
 
     def add_adapter(self, tensors: Mapping[str, Any]) -> None:
         """Stage fitted weights as ``adapters/<task>/<part>.safetensors``."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         staged = self._folder / f"{self._part}.safetensors"
-        save_file(dict(tensors), staged)
+        staged.write_bytes(save(dict(tensors)))  # save_file would hide that the disk is full
         self._files.append((staged, f"adapters/{self._task.id}/{self._part}.safetensors", None))
 
     def commit(self, *, rows: int, failed: int, seconds: Mapping[str, float]) -> None:
         """Make the staged files the part: durable, renamed, then marked.
 
-        A part that another attempt has committed meanwhile stays as it is.
+        A part that another attempt has committed meanwhile stays as it is. A lock keeps two attempts (of two drivers, or of
+        a worker that was thought dead) from mixing files and markers; file systems without locks go without.
         """
-        if self._store.marker(self._task, self._part) is not None:
-            return
+        with _locked(self._store.marker_path(self._task.id, self._part).parent):
+            if self._store.marker(self._task, self._part) is None:
+                self._commit(rows=rows, failed=failed, seconds=seconds)
+
+    def _commit(self, *, rows: int, failed: int, seconds: Mapping[str, float]) -> None:
         files = []
         for staged, final, table_rows in self._files:
             with staged.open("rb") as file:
@@ -207,7 +228,7 @@ class Store:
 
     def marker(self, task: Task, part: str) -> Marker | None:
         """Return the commit marker of a part; None when it is not committed or its files are not there."""
-        found = _parse_marker(self.marker_path(task.id, part))
+        found = read_marker(self.marker_path(task.id, part))
         if found is None or not all((self.path / file.path).is_file() for file in found.files):
             return None
         return found
@@ -254,19 +275,41 @@ class Store:
         return pa.concat_tables(tables).combine_chunks()
 
 
-def _parse_marker(path: Path) -> Marker | None:
+def read_marker(path: Path) -> Marker | None:
     """Read a marker; None where it is absent or damaged: the part then counts as not done and is made again."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         known = {key: value[key] for key in ("task", "part", "rows", "failed", "seconds", "host", "attempt")}
-        return Marker(**known, files=tuple(CommittedFile(**file) for file in value["files"]))
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        files = tuple(CommittedFile(**file) for file in value["files"])
+        return Marker(**known, files=files, fingerprint=str(value["identity"]["dataset"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a task's commits; the kernel frees it when the process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+                raise
+        yield
 
 
 def _is_dead(pid: str) -> bool:
     """Tell whether no process of this machine has that number (False for what is no number)."""
-    return pid.isdigit() and not Path(f"/proc/{pid}").exists()
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False  # it is another user's
+    return False
 
 
 def _check_format(path: Path) -> None:
@@ -277,7 +320,7 @@ def _check_format(path: Path) -> None:
         raise UserError(
             f"{str(path)!r} is not a FairRay store (no store.json). Run a study into it first, or name another folder."
         ) from None
-    except (json.JSONDecodeError, AttributeError):
+    except (ValueError, AttributeError):
         raise UserError(f"{str(stamp)!r} is damaged: it must hold JSON with a 'format'.") from None
     if found != STORE_FORMAT:
         raise UserError(

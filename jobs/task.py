@@ -90,7 +90,7 @@ class Task:
     def folder(self) -> Path:
         """Folder of the task's parts, relative to the table."""
         names = (("dataset", self.dataset), ("model", self.model), ("usage", self.usage), ("task", self.id))
-        return Path(*(f"{key}={_hive(value)}" for key, value in names))
+        return Path(*(f"{key}={hive(value)}" for key, value in names))
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Report:
     host: str
 
 
-def _hive(value: str) -> str:
+def hive(value: str) -> str:
     """Escape what would break a folder name (as Hive does): percent-encode it."""
     from urllib.parse import quote
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
+import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from jobs.commands.output import err, out, print_json, print_table, say
 from jobs.commands.summary import print_summary, summary_rows
-from jobs.plan import Plan, PlanOptions, make_plan
+from jobs.conversion import unconverted
+from jobs.plan import Plan, PlanOptions, check_names, make_plan
 from jobs.run import Exit, Outcome, RunOptions, prepare, run_study
 from jobs.store import Store
 from jobs.study import Study, load_study
@@ -18,7 +21,9 @@ def read(
     path: Path, overrides: list[str] | None, store: Path | None, seed: int | None, fail_budget: float | None
 ) -> Study:
     """Read a study with what the command line adds."""
-    extra = [("store", store), ("measure.seed", seed), ("fail_budget", fail_budget)]
+    extra: list[tuple[str, object]] = [("measure.seed", seed), ("fail_budget", fail_budget)]
+    if store is not None:
+        extra.append(("store", json.dumps(str(store), ensure_ascii=False)))  # a path is no YAML
     given = [f"{key}={value}" for key, value in extra if value is not None]
     return load_study(path, [*(overrides or []), *given])
 
@@ -40,9 +45,8 @@ def run_options(
     device: str | None,
 ) -> RunOptions:
     """Gather where a study runs, refusing names that do not exist."""
-    kinds = get_args(RunOptions.__annotations__["executor"]) or ("ray", "serial")
-    if executor not in kinds:
-        raise UserError(f"--executor must be one of {', '.join(kinds)}, got {executor!r}.")
+    if executor not in ("ray", "serial"):
+        raise UserError(f"--executor must be ray or serial, got {executor!r}.")
     if device not in (None, "cpu", "cuda"):
         raise UserError(f"--device must be cpu or cuda, got {device!r}.")
     return RunOptions(
@@ -76,11 +80,13 @@ def show_plan(study: Study, options: PlanOptions, as_json: bool) -> int:
     """Show what would be done; datasets that are not converted yet are counted, not planned."""
     from jobs.preview import preview_conversions, preview_tasks, small_groups
 
+    check_names(study, options)
     conversions = preview_conversions(study, options.datasets)
-    names = {row["dataset"] for row in conversions}
-    rest = {name: entry for name, entry in study.datasets.items() if name not in names}
-    plan = make_plan(study.model_copy(update={"datasets": rest}), options) if rest else None
+    missing = unconverted(study, options.datasets)
+    chosen = [name for name in study.datasets if fnmatch.fnmatch(name, options.datasets)]
     store = Store(study.store) if (study.store / "store.json").exists() else None
+    hashes = None if store is None else store.path / "hashes" / "weights.json"
+    plan = make_plan(study, options, hashes=hashes, leave_out=missing) if len(chosen) > len(missing) else None
     tasks = preview_tasks(plan, store) if plan else []
     small = small_groups(plan) if plan else []
     if as_json:
@@ -106,11 +112,11 @@ def _print_plan(plan: Plan, tasks: list[dict[str, Any]], small: list[dict[str, A
         say(line)
 
 
-def status(study: Study, as_json: bool) -> int:
+def status(study: Study, limit: int | None, as_json: bool) -> int:
     """Show how far every task is."""
     from jobs.coverage import states
 
-    plan, store = _planned(study)
+    plan, store = _planned(study, limit)
     rows = [
         {
             "task": s.task.id,
@@ -125,19 +131,19 @@ def status(study: Study, as_json: bool) -> int:
     if as_json:
         print_json(rows)
     else:
-        _print_dicts(f"status of {study.study}", rows)
+        _print_dicts(f"status of {plan.study.study}", rows)
         done = sum(s.complete for s in states(plan, store))
         out().print(f"{done} of {len(rows)} tasks are complete", markup=False)
     return Exit.COMPLETE
 
 
-def verify(study: Study, as_json: bool, *, drop: bool) -> int:
+def verify(study: Study, limit: int | None, as_json: bool, *, drop: bool) -> int:
     """Check everything that is committed against the study."""
     from jobs.coverage import drop as drop_part
     from jobs.coverage import find_faults
 
     store = Store(study.store)
-    plan = prepare(study, PlanOptions(), store)
+    plan = prepare(study, PlanOptions(limit=limit), store)
     faults = list(find_faults(plan, store))
     if as_json:
         print_json([vars(fault) for fault in faults])
@@ -151,26 +157,35 @@ def verify(study: Study, as_json: bool, *, drop: bool) -> int:
     return Exit.FAILURES if faults else Exit.COMPLETE
 
 
-def report(study: Study) -> int:
+def report(study: Study, limit: int | None) -> int:
     """Write the report anew from what is committed."""
     from jobs.assemble import content_of, read_tables, report_path, write_page
     from jobs.plan import find_tasks
 
-    plan, store = _planned(study)
+    plan, store = _planned(study, limit)
     measured = tuple(task for task in find_tasks(plan, ["measure"]) if store.is_complete(task))
     if not measured:
         raise UserError(
-            f"study {study.study!r} has no measured task in {study.store} yet. Run it first: fairray run STUDY."
+            f"study {plan.study.study!r} has no measured task in {study.store} yet. Run it first: fairray run STUDY."
         )
     tables = read_tables(store, measured, study.measure.alpha)
-    page = write_page(content_of(store, plan, tables), report_path(store, study.study).parent)
+    page = write_page(content_of(store, plan, tables), report_path(store, plan.study.study).parent)
     out().print(f"report: {page}", markup=False, soft_wrap=True)
     return Exit.COMPLETE
 
 
-def _planned(study: Study) -> tuple[Plan, Store]:
+def _planned(study: Study, limit: int | None) -> tuple[Plan, Store]:
+    """Plan what is converted of a study; name what is not."""
     store = Store(study.store)
-    return make_plan(study, PlanOptions(), hashes=store.path / "hashes" / "weights.json"), store
+    missing = unconverted(study, "*")
+    for name in missing:
+        say(f"dataset {name!r} is not converted yet; 'fairray run' does it. Its tasks are not counted here.")
+    if len(missing) == len(study.datasets):
+        raise UserError(
+            f"no dataset of study {study.study!r} is converted yet. Run it first: fairray run STUDY."
+        )
+    hashes = store.path / "hashes" / "weights.json"
+    return make_plan(study, PlanOptions(limit=limit), hashes=hashes, leave_out=missing), store
 
 
 def _work_done(outcome: Outcome) -> str:
