@@ -88,8 +88,10 @@ def _shared_memory() -> Check:
 
 
 def _gpus() -> Check:
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        return Check("GPU", "note", "not looked for: torch is not installed")
     if not torch.cuda.is_available():
         return Check("GPU", "note", "none that torch sees", "Everything runs on CPUs, slower.")
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -107,8 +109,10 @@ def _tool(name: str, command: str, advice: str) -> Check:
 
 
 def _hub() -> Check:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ImportError:
+        return Check("weights", "note", "huggingface_hub is not installed", "pip install huggingface_hub")
     cached = len(list(Path(HF_HUB_CACHE).glob("models--*")))
     found = f"{cached} models in the local Hugging Face cache"
     return Check("weights", "ok", found, "'fairray models fetch NAME' gets more where there is a network.")

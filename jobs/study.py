@@ -199,10 +199,9 @@ def _apply(value: dict[str, Any], override: str) -> None:
 
 def _step(place: Any, key: str, override: str) -> Any:
     if isinstance(place, list):
-        return place[_position(place, key, override)]
-    if place.get(key) is None:
-        place[key] = {}
-    inner = place[key]
+        inner = place[_position(place, key, override)]
+    else:
+        inner = place[key] = {} if place.get(key) is None else place[key]
     if not isinstance(inner, dict | list):
         raise UserError(f"override {override!r}: {key!r} holds a single value, not a mapping.")
     return inner

@@ -5,6 +5,7 @@ A worker holds one model at a time, because memory is what limits a worker; the 
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.task import Task
 from shards.dataset import Dataset, open_dataset
+from shards.errors import UserError
 
 if TYPE_CHECKING:
     from evaluator.models.interfaces import ImageEncoder, PromptableSegmenter, VisionLanguageModel
@@ -38,7 +40,13 @@ class Workshop:
         path = task.inputs.shards
         key = (path, str(task.identity["dataset"]))
         if key not in self._datasets:
-            self._datasets[key] = open_dataset(path)
+            dataset = open_dataset(path)
+            if dataset.fingerprint != key[1]:
+                raise UserError(
+                    f"{path} on {socket.gethostname()} holds other samples (fingerprint {dataset.fingerprint[:16]}) than were "
+                    f"planned ({key[1][:16]}). Put the dataset on storage that all machines share, and run again."
+                )
+            self._datasets[key] = dataset
         return self._datasets[key]
 
     def model(self, task: Task) -> Any:

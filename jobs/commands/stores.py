@@ -31,6 +31,8 @@ def query(path: Path, sql: str, as_json: bool) -> int:
 
 def export(path: Path, table: str, out: Path) -> int:
     """Write one view as a flat file, whole or not at all."""
+    import duckdb
+
     formats = {".parquet": "(format parquet, compression zstd)", ".csv": "(format csv, header)"}
     if out.suffix not in formats:
         raise UserError(f"export file must end in .parquet or .csv, got {str(out)!r}.")
@@ -38,7 +40,12 @@ def export(path: Path, table: str, out: Path) -> int:
     name = require_view(connection, table)
     unfinished = out.with_name(f".{out.name}.unfinished")
     target = str(unfinished).replace("'", "''")
-    connection.execute(f"copy (select * from {name}) to '{target}' {formats[out.suffix]}")  # noqa: S608 - checked name
-    unfinished.replace(out)
+    try:
+        connection.execute(f"copy (select * from {name}) to '{target}' {formats[out.suffix]}")  # noqa: S608 - checked name
+        unfinished.replace(out)
+    except duckdb.Error as error:
+        raise UserError(f"cannot write {out}: {error}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
     fsync_folder(out.absolute().parent)
     return Exit.COMPLETE

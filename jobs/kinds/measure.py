@@ -34,6 +34,7 @@ def plan(
             usage=task.usage,
             identity={
                 "dataset": task.identity["dataset"],
+                "name": task.dataset,  # it is in the rows, and two studies may name one dataset differently
                 "results": task.id,
                 "parts": list(task.parts),
                 "groups": [group.to_json() for group in groups],

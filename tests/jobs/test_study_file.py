@@ -9,7 +9,7 @@ from shards.errors import UserError
 
 def write(tmp_path, values):
     path = tmp_path / "given.yaml"
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
 
 
