@@ -128,7 +128,14 @@ FAILURES = pa.schema(
 )
 
 #: What `status` may say without the sample counting as failed: there was nothing to predict, by design of the data.
-NOT_FAILURES = ("ok", "no_target", "no_label", "unsupported_prompt", "true_negative", "false_positive_structure")
+NOT_FAILURES = (
+    "ok",
+    "no_target",
+    "no_mask",
+    "unsupported_prompt",
+    "true_negative",
+    "false_positive_structure",
+)
 
 
 def count_failed(table: pa.Table) -> int:

@@ -1,10 +1,10 @@
 """Linear probe: logistic regression on frozen features.
 
-Guarantees: fitted on the train split only, with C chosen by log-loss on the val split (on a path from strong
-to weak regularisation that ends once the loss has not improved for four values); the test split never enters
-:func:`fit` beyond being filtered out. Rows are sorted by sample id and computed in float64 on one thread, so
-neither shards nor row order change a bit. Failed samples take no part; they keep a row with nulls in the
-predictions.
+Guarantees: fitted on the train split only, with C chosen by log-loss on the val split (classes weigh there as
+in the fit; the path from strong to weak regularisation ends once the loss has not improved for four values);
+the test split never enters :func:`fit` beyond being filtered out. Rows are sorted by sample id and computed in
+float64 on one thread, so neither shards nor row order change a bit. Failed samples take no part; they keep a
+row with nulls in the predictions.
 
 Seeds: the problem is convex, so a random start would change nothing. Seed 0 is the fit on all training
 subjects; every seed >= 1 refits (C included) on a bootstrap of the training *subjects*, drawn with
@@ -137,7 +137,10 @@ def fit(
     notes: list[str] = []
     counts = _subject_counts(train, seed)
     kept = counts > 0
-    weights = counts[kept] * _class_weights(train.classes[kept], counts[kept], options.class_weight)
+    of_class = _class_weights(
+        train.classes[kept], counts[kept], options.class_weight, width=len(target.classes)
+    )
+    weights = counts[kept] * of_class[train.classes[kept]]
     features = train.features[kept]
     mean, scale = _standardisation(features, counts[kept], target)
     seen = np.unique(train.classes)
@@ -152,11 +155,13 @@ def fit(
         )
     val_features = (val.features[val_known] - mean) / scale
     val_columns = np.searchsorted(seen, val.classes[val_known])
+    val_weights = of_class[val.classes[val_known]]
     path: list[LogisticFit] = []
     losses: list[float] = []
     for one in fit_path((features - mean) / scale, train.classes[kept], weights=weights, grid=options.grid):
         path.append(one)
-        losses.append(log_loss(linear_scores(val_features, one.coef, one.intercept), val_columns))
+        logits = linear_scores(val_features, one.coef, one.intercept)
+        losses.append(log_loss(logits, val_columns, weights=val_weights))
         if len(losses) - 1 - int(np.argmin(losses)) >= _PATIENCE:
             break
     best = int(np.argmin(losses))
@@ -316,13 +321,15 @@ def _subject_counts(train: _Part, seed: int) -> NDArray[np.float64]:
     )
 
 
-def _class_weights(classes: NDArray[np.int64], counts: NDArray[np.float64], rule: str) -> NDArray[np.float64]:
-    """Return a weight per row: 1, or N / (K n_c) with counted rows."""
+def _class_weights(
+    classes: NDArray[np.int64], counts: NDArray[np.float64], rule: str, *, width: int
+) -> NDArray[np.float64]:
+    """Return a weight per class: 1, or N / (K n_c) with counted rows (0 for a class without any)."""
+    per_class = np.bincount(classes, weights=counts, minlength=width)
     if rule == "none":
-        return np.ones(len(classes))
-    present, column = np.unique(classes, return_inverse=True)
-    per_class = np.bincount(column, weights=counts)
-    return np.asarray((counts.sum() / (len(present) * per_class))[column])
+        return np.ones(width)
+    present = per_class > 0
+    return np.where(present, counts.sum() / (present.sum() * np.where(present, per_class, 1.0)), 0.0)
 
 
 def _standardisation(

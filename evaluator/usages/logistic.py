@@ -241,8 +241,8 @@ def _loss(problem: _Problem, scores: Array) -> tuple[float, Array]:
     return loss, gradient
 
 
-def log_loss(logits: Array, classes: NDArray[np.int64]) -> float:
-    """Return the mean negative log-probability of the true classes, from logits (no clipping).
+def log_loss(logits: Array, classes: NDArray[np.int64], *, weights: Array | None = None) -> float:
+    """Return the weighted mean negative log-probability of the true classes, from logits (no clipping).
 
     Parameters
     ----------
@@ -250,7 +250,9 @@ def log_loss(logits: Array, classes: NDArray[np.int64]) -> float:
         ``[N, K]``, N >= 1.
     classes
         ``[N]`` column of the true class of each row.
+    weights
+        ``[N]`` weight of each row; None: all the same.
     """
     top = logits.max(axis=1, keepdims=True)
     normaliser = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
-    return float((normaliser - logits[np.arange(len(classes)), classes]).mean())
+    return float(np.average(normaliser - logits[np.arange(len(classes)), classes], weights=weights))

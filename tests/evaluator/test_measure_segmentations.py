@@ -51,6 +51,17 @@ def test_metric_without_any_value_is_null_with_a_reason():
     assert row(gaps, metric="hd95_mm")["status"] == "undefined"
 
 
+def test_samples_without_a_stored_mask_are_not_failures():
+    segmentations, attributes = masks()
+    numbers = ["dice", "iou", "hd95_mm", "hd95_px", "nsd"]
+    segmentations.loc[:9, numbers] = np.nan
+    segmentations.loc[:4, "status"] = "no_mask"
+    segmentations.loc[5:9, "status"] = "decode_error"
+    metrics, _ = segmented(segmentations, attributes)
+    found = row(metrics, group="all", metric="dice")
+    assert (found["n"], found["n_failed"]) == (110, 5)
+
+
 def test_samples_without_a_distance_are_left_out_and_counted():
     segmentations, attributes = masks()
     missed = segmentations.assign(hd95_px=segmentations["hd95_px"].where(segmentations.index >= 7))

@@ -4,6 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss as log_loss_of_scikit_learn
+from sklearn.utils.class_weight import compute_class_weight
 from usage_fakes import embeddings
 
 from evaluator.tables import PREDICTIONS
@@ -86,16 +88,20 @@ def test_warm_starts_along_the_path_change_nothing():
         np.testing.assert_allclose(one.coef, alone.coef, atol=1e-7)
 
 
-def test_c_is_the_one_with_the_lowest_validation_log_loss():
+@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+def test_c_is_the_one_with_the_lowest_validation_log_loss(class_weight):
     table, labels, target = problem(size=160, dimension=30)
-    probe = fit(table, labels, target, LinearProbeOptions())
+    probe = fit(table, labels, target, LinearProbeOptions(class_weight=class_weight))
+    rule = None if class_weight == "none" else "balanced"
     train, y = arrays(table, labels, target, "train")
     val, y_val = arrays(table, labels, target, "val")
     mean, scale = train.mean(axis=0), train.std(axis=0)
     for c, loss in zip(probe.grid, probe.val_log_loss, strict=True):
-        model = LogisticRegression(C=c, tol=1e-9, max_iter=10_000).fit((train - mean) / scale, y)
-        chances = model.predict_proba((val - mean) / scale)[np.arange(len(y_val)), y_val]
-        assert loss == pytest.approx(-np.log(chances).mean(), abs=1e-5)
+        model = LogisticRegression(C=c, tol=1e-9, max_iter=10_000, class_weight=rule)
+        chances = model.fit((train - mean) / scale, y).predict_proba((val - mean) / scale)
+        weights = compute_class_weight(rule, classes=np.unique(y), y=y)[y_val]
+        expected = log_loss_of_scikit_learn(y_val, chances, sample_weight=weights, labels=np.unique(y))
+        assert loss == pytest.approx(expected, abs=1e-5)
     assert probe.c == probe.grid[int(np.argmin(probe.val_log_loss))]
     assert probe.c < 1e4
     assert probe.notes == ()
