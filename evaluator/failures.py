@@ -35,7 +35,9 @@ def count_failures(rows: pa.Table, attributes: pd.DataFrame, groups: Sequence[Gr
     import pyarrow as pa
 
     frame = rows.select(["sample_id", "status"]).to_pandas()
-    joined = frame.merge(attributes.drop_duplicates("sample_id"), on="sample_id", how="left", validate="many_to_one")
+    joined = frame.merge(
+        attributes.drop_duplicates("sample_id"), on="sample_id", how="left", validate="many_to_one"
+    )
     found = [_counts(joined["status"], pd.Series("all", index=joined.index), "all")]
     for rule in groups:
         grouping = assign_groups(rule, joined)
@@ -50,7 +52,13 @@ def _counts(status: pd.Series[str], group: pd.Series[str], attribute: str) -> pd
     frame = pd.DataFrame({"group": group.to_numpy(), "status": status.to_numpy()})
     totals = frame.groupby("group").size()
     failed = frame[~frame["status"].isin(NOT_FAILURES)]
-    counts = failed.groupby(["group", "status"]).size().rename("rows").reset_index().sort_values(["group", "status"])
+    counts = (
+        failed.groupby(["group", "status"])
+        .size()
+        .rename("rows")
+        .reset_index()
+        .sort_values(["group", "status"])
+    )
     counts.insert(0, "attribute", attribute)
     counts["share"] = counts["rows"].to_numpy(float) / totals.reindex(counts["group"]).to_numpy(float)
     return counts

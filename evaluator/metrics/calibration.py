@@ -24,7 +24,7 @@ def brier(data: Scored) -> Metric:
     """Describe the mean squared error of probabilities."""
     if data.positive is not None:
         return Metric("brier", "brier:binary", False, Ratios(_squared_error, (0,), (1,)))
-    return Metric("brier", "brier:multiclass", False, Ratios(_squared_errors, (0,), (1,)), unit_range=False)
+    return Metric("brier", "brier:multiclass", False, Ratios(_squared_errors, (0,), (1,)))
 
 
 def _squared_error(data: Scored) -> Array:

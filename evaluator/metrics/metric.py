@@ -110,8 +110,6 @@ class Metric:
         What a permutation of groups keeps: ``"subjects"`` moves any subject; ``"subjects within labels"``
         moves subjects among those with the same true labels, so that a metric that conditions on the label
         is not confounded by prevalence.
-    unit_range
-        Whether values lie in [0, 1] (distances and multi-class Brier scores do not).
     """
 
     name: str
@@ -120,7 +118,6 @@ class Metric:
     form: Ratios | Ranks
     needs: tuple[Need, ...] = ()
     exchange: Exchange = "subjects"
-    unit_range: bool = True
 
 
 def evaluate(metric: Metric, data: Any, subject: NDArray[np.int64], weights: Array) -> Array:

@@ -14,13 +14,13 @@ import numpy as np
 
 from evaluator.metrics.metric import Array, Metric, Ratios
 
-#: Column of the segmentations table -> (higher is better, lies in [0, 1]).
+#: Column of the segmentations table -> whether higher is better.
 MASK_METRICS = {
-    "dice": (True, True),
-    "iou": (True, True),
-    "hd95_mm": (False, False),
-    "hd95_px": (False, False),
-    "nsd": (True, True),
+    "dice": True,
+    "iou": True,
+    "hd95_mm": False,
+    "hd95_px": False,
+    "nsd": True,
 }
 
 
@@ -39,9 +39,8 @@ class Measured:
 
 def subject_mean(name: str) -> Metric:
     """Describe the mean over subjects of a column of :data:`MASK_METRICS`."""
-    higher, unit = MASK_METRICS[name]
     form = Ratios(partial(_present, name=name), (0,), (1,), within="mean")
-    return Metric(name, "mean:subject", higher, form, unit_range=unit)
+    return Metric(name, "mean:subject", MASK_METRICS[name], form)
 
 
 def _present(data: Measured, name: str) -> Array:

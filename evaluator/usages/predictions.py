@@ -177,7 +177,10 @@ def usable_features(table: pa.Table, column: str, rows: NDArray[np.bool_]) -> ND
     chosen = table[column].combine_chunks().filter(pa.array(rows))
     flat = chosen.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
     if chosen.null_count or not np.isfinite(flat).all():
-        ids = table["sample_id"].to_numpy()[rows]
+        bad = [
+            vector is None or not np.isfinite(np.array(vector, float)).all() for vector in chosen.to_pylist()
+        ]
+        ids = table["sample_id"].to_numpy()[rows][np.array(bad)]
         raise UserError(
             "features of samples with status ok must be finite numbers, got null or NaN in column "
             f"{column!r} (first of {len(ids)} such samples: {ids[0]!r}). Compute the embeddings again."

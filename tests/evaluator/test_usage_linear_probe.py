@@ -326,3 +326,15 @@ def test_labels_come_from_the_index_and_a_missing_column_is_named():
 
 def test_log_loss_has_no_clipping():
     assert log_loss(np.array([[0.0, 1000.0]]), np.array([0])) == 1000.0
+
+
+def test_bad_features_name_the_first_bad_sample():
+    table, labels, target = problem()
+    vectors = table["embedding"].to_pylist()
+    vectors[4] = [float("nan"), *vectors[4][1:]]
+    place = table.schema.get_field_index("embedding")
+    column = pa.array(vectors, table.schema.field("embedding").type)
+    broken = table.set_column(place, table.schema.field("embedding"), column)
+    name = broken["sample_id"].to_pylist()[4]
+    with pytest.raises(UserError, match=rf"first of 1 such samples: '{name}'"):
+        fit(broken, labels, target, LinearProbeOptions(grid=(1.0,)))
