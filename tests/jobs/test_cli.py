@@ -1,8 +1,10 @@
 """The command line as a person or a script uses it."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,57 @@ def test_a_dataset_is_converted_shown_and_verified(tmp_path):
 def test_doctor_says_what_is_here(tmp_path):
     checks = json.loads(fairray("doctor", tmp_path, "--json").stdout)
     assert {"python", "libraries", "memory", "disk"} <= {check["name"] for check in checks}
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGINT", 130)])
+def test_a_signal_while_converting_ends_with_a_code_that_says_go_on(name, code, tmp_path):
+    study = tmp_path / "study.yaml"
+    study.write_text("""
+study: s
+store: store
+datasets: {phantom-cxr: {shards: data, options: {subjects: 3000}, convert: {samples_per_shard: 16}}}
+models: [tiny-clip]
+usages: {zero_shot: {}}
+""")
+    command = [FAIRRAY, "run", study, "--executor", "serial", "--workers", "1"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    for _ in range(6000):
+        if list(tmp_path.glob("data/.parts/shards/*.tar")) or process.poll() is not None:
+            break
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, name))
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert "Traceback" not in said
+
+
+def test_paths_are_taken_as_they_are_and_a_place_that_cannot_be_written_is_a_message(finished, tmp_path):
+    study, _ = finished
+    status = fairray("status", study, "--store", "it's: a {store} # 1", cwd=tmp_path)
+    assert status.returncode == 2
+    assert "it's: a {store} # 1" in status.stderr
+    (tmp_path / "file").touch()
+    done = fairray("run", study, "--store", tmp_path / "file" / "store", "--executor", "serial")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    export = fairray("export", study.parent / "store", tmp_path / "absent" / "flat.csv")
+    assert export.returncode == 2
+    assert "cannot write" in export.stderr
+
+
+def test_plan_and_status_work_while_some_datasets_are_not_converted(finished, tmp_path):
+    study, _ = finished
+    more = [
+        "-o",
+        f"datasets.phantom-fundus.shards={tmp_path / 'new'}",
+        "-o",
+        "datasets.phantom-fundus.options.subjects=20",
+    ]
+    plan = json.loads(fairray("plan", study, *more, "--json").stdout)
+    assert [row["dataset"] for row in plan["convert"]] == ["phantom-fundus"]
+    assert {task["dataset"] for task in plan["tasks"]} == {"cxr"}
+    only = json.loads(fairray("plan", study, *more, "--datasets", "phantom*", "--json").stdout)
+    assert (len(only["convert"]), only["tasks"]) == (1, [])
+    status = fairray("status", study, *more)
+    assert status.returncode == 0
+    assert "'phantom-fundus' is not converted yet" in status.stderr

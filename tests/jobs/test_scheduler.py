@@ -137,3 +137,10 @@ def test_a_stop_lets_running_items_end_and_starts_no_more(tmp_path):
     assert tally.stopped == "SIGTERM"
     assert tally.done == 2
     assert workers.most == 2
+
+
+def test_items_that_no_worker_can_take_are_failures_and_never_silently_left(tmp_path):
+    store = Store.create(tmp_path / "s")
+    tally = run([task("first", ("1", "2"))], store, Workers(store, slots=0))
+    assert len(tally.failures) == 2
+    assert "no worker can take it" in tally.failures[0][1].text

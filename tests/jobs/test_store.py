@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from jobs.store import STORE_FORMAT, Store, StoreFull
 from jobs.task import Inputs, Task
 from shards.errors import FairRayError, UserError
+from shards.files import sha256_file
 
 
 def make_task(tmp_path, parts=("a", "b")):
@@ -54,11 +57,11 @@ def test_a_part_whose_file_is_gone_is_not_committed(tmp_path):
     assert not store.is_complete(task)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"files": 3}', '{"files": []}'])
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"files": 3}', b'{"files": []}', b"\xff\xfe"])
 def test_a_damaged_marker_counts_as_no_marker(tmp_path, text):
     store, task = Store.create(tmp_path / "s"), make_task(tmp_path, ("a",))
     commit(store, task, "a", rows("1"))
-    store.marker_path(task.id, "a").write_text(text)
+    store.marker_path(task.id, "a").write_bytes(text)
     assert store.marker(task, "a") is None
 
 
@@ -85,6 +88,36 @@ def test_a_full_disk_is_said_and_leaves_no_part(tmp_path, monkeypatch, code):
     assert store.marker(task, "a") is None
     commit(store, task, "a", rows("1"))
     assert store.is_complete(task)
+
+
+def test_a_quota_that_allows_no_new_folder_is_a_full_disk(tmp_path, monkeypatch):
+    store, task = Store.create(tmp_path / "s"), make_task(tmp_path)
+
+    def full(*_, **__):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "mkdir", full)
+    with pytest.raises(StoreFull, match="no space left"):
+        commit(store, task, "a", rows("1"))
+
+
+def test_of_two_attempts_at_once_exactly_one_is_committed_whole(tmp_path):
+    store, task = Store.create(tmp_path / "s"), make_task(tmp_path, ("a",))
+    barrier = threading.Barrier(8)
+
+    def race(number):
+        with store.attempt(task, "a") as trial:
+            for name in ("x", "y", "z"):
+                trial.add_table(rows(str(number)), name=name)
+            barrier.wait()
+            trial.commit(rows=3, failed=0, seconds={})
+        return trial.name
+
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(race, range(8)))
+    winner = names.index(store.marker(task, "a").attempt)
+    assert {store.read(task, name=name)["sample_id"].to_pylist()[0] for name in "xyz"} == {str(winner)}
+    assert all(sha256_file(store.path / file.path) == file.sha256 for file in store.marker(task, "a").files)
 
 
 def test_folders_of_other_things_and_of_other_versions_are_refused(tmp_path):

@@ -85,3 +85,8 @@ def test_a_number_without_bins_is_refused_when_groups_are_formed(study_values):
     study_values["attributes"] = {"age": {"bins": [60, 40]}}
     with pytest.raises(UserError, match="bins"):
         parse_study(study_values)
+
+
+def test_an_override_into_a_single_value_is_a_clear_error(study_values, tmp_path):
+    with pytest.raises(UserError, match="holds a single value"):
+        load_study(write(tmp_path, study_values), ["models.0.name=x"])
