@@ -77,7 +77,9 @@ def as_frame(table: Any, columns: Sequence[str], what: str) -> pd.DataFrame:
     return frame
 
 
-def gather(rows: pd.DataFrame, attributes: pd.DataFrame, rules: Sequence[GroupRule], split: str) -> Cohort:
+def gather(
+    rows: pd.DataFrame, attributes: pd.DataFrame, rules: Sequence[GroupRule], split: str | None
+) -> Cohort:
     """Select a split and join subjects' groups to its rows.
 
     Parameters
@@ -89,14 +91,15 @@ def gather(rows: pd.DataFrame, attributes: pd.DataFrame, rules: Sequence[GroupRu
     rules
         Groups to form.
     split
-        Which rows.
+        Which rows; None for all of them.
 
     Raises
     ------
     UserError
         If a sample occurs twice, or has no attributes, or an attribute cannot be grouped.
     """
-    chosen = rows[rows["split"] == split].sort_values("sample_id", kind="stable", ignore_index=True)
+    chosen = rows if split is None else rows[rows["split"] == split]
+    chosen = chosen.sort_values("sample_id", kind="stable", ignore_index=True)
     _refuse_duplicates(chosen["sample_id"], "rows of one result")
     _refuse_duplicates(attributes["sample_id"], "attributes")
     subjects, subject = np.unique(chosen["subject_id"].astype(str).to_numpy(str), return_inverse=True)

@@ -24,6 +24,7 @@ from evaluator.metrics.metric import Array, Metric
 from evaluator.metrics.per_subject import MASK_METRICS, Measured, subject_mean
 from evaluator.metrics.thresholds import VAL_RULES, Threshold, choose_threshold, fixed_value
 from shards.errors import UserError, unknown_name
+from shards.splits import SPLITS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,7 +202,8 @@ def measure_segmentations(
     Parameters
     ----------
     segmentations
-        Arrow table or DataFrame of schema :data:`evaluator.tables.SEGMENTATIONS`.
+        Arrow table or DataFrame of schema :data:`evaluator.tables.SEGMENTATIONS`. All rows are measured: nothing was fitted or
+        chosen on any split, so the usage alone says which splits count. Rows of several are named e.g. ``train+val+test``.
     attributes, groups, settings, keys
         As in :func:`measure_predictions` (`structure` and `prompt` are filled here).
 
@@ -214,12 +216,17 @@ def measure_segmentations(
     metric_rows: list[Row] = []
     gap_rows: list[Row] = []
     for (structure, prompt), part in frame.groupby(["structure", "prompt"], sort=True):
-        cohort = gather(part, attributes, groups, settings.split)
-        named = replace(keys, split=settings.split, structure=str(structure), prompt=str(prompt))
+        cohort = gather(part, attributes, groups, None)
+        named = replace(keys, split=_split_name(part), structure=str(structure), prompt=str(prompt))
         metrics, gaps = measure(cohort, _mask_evaluation(cohort), settings, named)
         metric_rows += metrics
         gap_rows += gaps
     return to_tables(metric_rows, gap_rows)
+
+
+def _split_name(rows: pd.DataFrame) -> str:
+    present = set(rows["split"])
+    return "+".join(split for split in SPLITS if split in present)
 
 
 def _mask_evaluation(cohort: Cohort) -> Evaluation:

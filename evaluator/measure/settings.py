@@ -29,7 +29,7 @@ class MeasureSettings(BaseModel):
         ``"val:youden"``, ``"val:f1"`` or ``"fixed:X"``; a val rule needs labelled val rows of both classes,
         else ``fixed:0.5`` is applied and named.
     split
-        Which rows are measured.
+        Which predictions are measured (segmentations: all rows that the usage made).
     alpha
         Intervals have level 1 - alpha; claims are made below it.
     minimum_subjects

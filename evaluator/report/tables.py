@@ -255,7 +255,8 @@ def _is_null(value: Any) -> bool:
 
 
 def _test_only(metrics: pd.DataFrame) -> pd.DataFrame:
-    has_test = metrics["dataset"].isin(metrics.loc[metrics["split"] == "test", "dataset"])
+    about = metrics[["dataset", "target", "structure"]].astype(str).agg("\n".join, axis=1)
+    has_test = about.isin(about[metrics["split"] == "test"])
     return metrics[~has_test | (metrics["split"] == "test")]
 
 

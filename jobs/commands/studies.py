@@ -202,7 +202,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         "computed": tally.done if tally else 0,
         "report": str(outcome.report),
         "messages": list(outcome.messages),
-        "results": summary_rows(outcome.tables),
+        "results": summary_rows(outcome.tables, outcome.plan.study.measure),
     }
 
 

@@ -11,19 +11,25 @@ from jobs.plan import Plan
 if TYPE_CHECKING:
     import pandas as pd
 
+    from evaluator.measure import MeasureSettings
     from jobs.assemble import StudyTables
 
 _KEYS = ["dataset", "target", "structure", "prompt", "model", "usage", "seed"]
 
 
-def summary_rows(tables: StudyTables) -> list[dict[str, Any]]:
+def summary_rows(tables: StudyTables, settings: MeasureSettings) -> list[dict[str, Any]]:
     """Return one row per model, usage and question: the primary metric over all samples, and the claims on its gaps."""
     from evaluator.statistics.findings import findings
     from evaluator.statistics.multiplicity import PRIMARY
 
     metrics = tables.metrics
     overall = metrics[(metrics["attribute"] == "all") & metrics["metric"].isin(PRIMARY)]
-    claims = findings(tables.gaps)
+    claims = findings(
+        tables.gaps,
+        alpha=settings.alpha,
+        relevant=settings.relevant_gap,
+        permutations=settings.permutations,
+    )
     claims = claims[claims["primary"]]
     rows = []
     for record in overall.to_dict("records"):
@@ -49,7 +55,7 @@ def summary_rows(tables: StudyTables) -> list[dict[str, Any]]:
 
 def print_summary(tables: StudyTables, plan: Plan) -> None:
     """Print the table of :func:`summary_rows` for people."""
-    rows = summary_rows(tables)
+    rows = summary_rows(tables, plan.study.measure)
     if not rows:
         return
     columns = (

@@ -6,6 +6,9 @@ from jobs.combination import Combination, encoder_cost, part_of, sample_ids, sha
 from jobs.kinds.output import Bench, Output
 from jobs.task import Item, Task
 
+#: Raised when the numbers of this kind of task change for the same inputs.
+VERSION = 1
+
 
 def plan(combination: Combination, splits: tuple[str, ...]) -> Task:
     """Plan the embeddings of some splits. Its identity does not depend on the splits, so plans share parts."""
@@ -18,7 +21,11 @@ def plan(combination: Combination, splits: tuple[str, ...]) -> Task:
         dataset=combination.name,
         model=card.name,
         usage="embed",
-        identity={"dataset": combination.dataset.fingerprint, **combination.model_identity},
+        identity={
+            "dataset": combination.dataset.fingerprint,
+            **combination.model_identity,
+            "version": VERSION,
+        },
         requires=(),
         parts=tuple(part_of(shard) for shard in shards),
         inputs=combination.inputs,

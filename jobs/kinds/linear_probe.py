@@ -14,6 +14,10 @@ from jobs.task import Cost, Item, Task
 SPLITS = ("train", "val", "test")
 
 
+#: Raised when the numbers of this kind of task change for the same inputs.
+VERSION = 1
+
+
 def plan(combination: Combination, options: LinearProbeOptions) -> Iterator[Task]:
     """Plan the embeddings and one task per target and seed."""
     embedding = embed.plan(combination, SPLITS)
@@ -43,6 +47,7 @@ def _task(
             "target": asdict(combination.dataset.card.target(target)),
             "options": fit,
             "seed": seed,
+            "version": VERSION,
             **limited,
         },
         requires=(embedding.id,),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evaluator.measure import MeasureSettings
 
 #: Raised when the numbers of a measurement change for the same rows.
-MEASURE_VERSION = 1
+VERSION = 1
 
 
 def plan(
@@ -39,7 +39,7 @@ def plan(
                 "parts": list(task.parts),
                 "groups": [group.to_json() for group in groups],
                 "measure": settings.model_dump(mode="json"),
-                "version": MEASURE_VERSION,
+                "version": VERSION,
             },
             requires=(task.id,),
             parts=(WHOLE,),

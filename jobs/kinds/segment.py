@@ -10,6 +10,9 @@ from jobs.combination import Combination, encoder_cost, part_of, sample_ids, sha
 from jobs.kinds.output import Bench, Output
 from jobs.task import Item, Task
 
+#: Raised when the numbers of this kind of task change for the same inputs.
+VERSION = 1
+
 
 def plan(combination: Combination, options: SegmentOptions) -> Iterator[Task]:
     """Plan the one task."""
@@ -27,6 +30,7 @@ def plan(combination: Combination, options: SegmentOptions) -> Iterator[Task]:
             **combination.model_identity,
             # The splits only choose parts; a part's rows do not depend on them.
             "options": options.model_dump(mode="json", exclude={"splits"}),
+            "version": VERSION,
         },
         requires=(),
         parts=tuple(part_of(shard) for shard in shards),

@@ -16,6 +16,10 @@ from jobs.task import Cost, Item, Task
 SPLITS = ("val", "test")
 
 
+#: Raised when the numbers of this kind of task change for the same inputs.
+VERSION = 1
+
+
 def plan(combination: Combination, options: ZeroShotOptions) -> Iterator[Task]:
     """Plan the embeddings and one task per target."""
     embedding = embed.plan(combination, SPLITS)
@@ -38,6 +42,7 @@ def plan(combination: Combination, options: ZeroShotOptions) -> Iterator[Task]:
                 "embedding": embedding.id,
                 "target": asdict(target),
                 "prompts": asdict(prompts),
+                "version": VERSION,
             },
             requires=(embedding.id,),
             parts=tuple(part_of(shard) for shard in combination.of_splits(*SPLITS)),

@@ -96,3 +96,12 @@ def test_subject_whose_age_passes_a_bin_counts_in_both_groups_and_once_overall()
     counts = [row(metrics, group=g, metric="dice")["n_subjects"] for g in ("all", "<60", "60+")]
     assert counts == [120, 120, 120]
     assert row(gaps, metric="dice")["status"] == "ok"
+
+
+def test_rows_of_all_splits_that_the_usage_made_are_measured():
+    segmentations, attributes = masks()
+    half = len(segmentations) // 2
+    segmentations.loc[: half - 1, "split"] = "train"
+    metrics, _ = segmented(segmentations, attributes)
+    found = row(metrics, group="all", metric="dice")
+    assert (found["n"], found["split"]) == (len(segmentations), "train+test")
