@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.commands.output import print_json, print_table
 from jobs.query import connect, require_view
@@ -10,6 +11,9 @@ from jobs.run import Exit
 from jobs.store import Store
 from shards.errors import UserError
 from shards.files import fsync_folder
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def query(path: Path, sql: str, as_json: bool) -> int:
@@ -41,7 +45,8 @@ def export(path: Path, table: str, out: Path) -> int:
     unfinished = out.with_name(f".{out.name}.unfinished")
     target = str(unfinished).replace("'", "''")
     try:
-        connection.execute(f"copy (select * from {name}) to '{target}' {formats[out.suffix]}")  # noqa: S608 - checked name
+        columns = _safe_columns(connection, name) if out.suffix == ".csv" else "*"
+        connection.execute(f"copy (select {columns} from {name}) to '{target}' {formats[out.suffix]}")  # noqa: S608 - checked name
         unfinished.replace(out)
     except duckdb.Error as error:
         raise UserError(f"cannot write {out}: {error}") from None
@@ -49,3 +54,13 @@ def export(path: Path, table: str, out: Path) -> int:
         unfinished.unlink(missing_ok=True)
     fsync_folder(out.absolute().parent)
     return Exit.COMPLETE
+
+
+def _safe_columns(connection: duckdb.DuckDBPyConnection, view: str) -> str:
+    """Select all columns of a view; text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    chosen = []
+    for name, kind, *_ in connection.execute(f"describe {view}").fetchall():
+        column = '"' + name.replace('"', '""') + '"'
+        guarded = f"regexp_replace({column}, '^([=+@\\t\\r-])', chr(39) || '\\1')"
+        chosen.append(f"{guarded} as {column}" if kind == "VARCHAR" else column)
+    return ", ".join(chosen)

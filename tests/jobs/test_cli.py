@@ -1,12 +1,16 @@
 """The command line as a person or a script uses it."""
 
+import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 FAIRRAY = Path(sys.executable).with_name("fairray")
@@ -68,6 +72,20 @@ def test_query_and_export_give_the_same_rows(finished, tmp_path):
     counted = json.loads(fairray("query", store, "select count(*) as n from predictions", "--json").stdout)
     assert fairray("export", store, tmp_path / "flat.csv").returncode == 0
     assert len((tmp_path / "flat.csv").read_text().splitlines()) == counted[0]["n"] + 1
+
+
+def test_an_exported_csv_runs_no_formula(finished, tmp_path):
+    study, _ = finished
+    index = next((study.parent / "store" / "datasets").rglob("index.parquet"))
+    table = pq.read_table(index, partitioning=None)
+    position = table.column_names.index("race")
+    evil = table.set_column(position, "race", pa.array(["=cmd()"] * table.num_rows))
+    store = tmp_path / "store"
+    shutil.copytree(study.parent / "store", store)
+    pq.write_table(evil, store / index.relative_to(study.parent / "store"))
+    assert fairray("export", store, tmp_path / "flat.csv").returncode == 0
+    with (tmp_path / "flat.csv").open() as file:
+        assert {row["race"] for row in csv.DictReader(file)} == {"'=cmd()"}
 
 
 @pytest.mark.parametrize(
