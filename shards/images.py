@@ -182,11 +182,6 @@ def resize_image(image: ImageArray, size: tuple[int, int]) -> ImageArray:
     return cast("NDArray[np.uint8]", np.asarray(Image.fromarray(image).resize(to, Image.Resampling.BICUBIC)))
 
 
-def resize_to(image: ImageArray, max_side: int | None) -> ImageArray:
-    """Resize an image so that its longer side is at most `max_side`; smaller images stay as they are."""
-    return resize_image(image, fitting_size((image.shape[0], image.shape[1]), max_side))
-
-
 def resize_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize a label map to (height, width) by nearest neighbour."""
     if mask.shape == size:

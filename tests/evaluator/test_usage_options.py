@@ -6,16 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from evaluator.usages import USAGES
 from evaluator.usages.options import LinearProbeOptions, SegmentOptions, ZeroShotOptions
-
-
-def test_every_usage_has_options_with_defaults():
-    assert {name: usage.options()() for name, usage in USAGES.items()} == {
-        "zero_shot": ZeroShotOptions(),
-        "linear_probe": LinearProbeOptions(),
-        "segment": SegmentOptions(),
-    }
 
 
 @pytest.mark.parametrize(

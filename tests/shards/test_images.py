@@ -17,7 +17,6 @@ from shards.images import (
     read_bytes,
     read_mask,
     resize_image,
-    resize_to,
     to_rgb,
 )
 
@@ -208,7 +207,7 @@ def test_resizing_keeps_the_ratio_and_never_enlarges(height, width, side):
 
 def test_resizing_averages_over_what_it_leaves_out():
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
-    small = resize_to(stripes, 16)
+    small = resize_image(stripes, (16, 16))
     assert small.shape == (16, 16)
     assert abs(float(small[:, 2:-2].mean()) - 127.5) < 3
     assert np.ptp(small[:, 2:-2]) < 10
