@@ -119,8 +119,12 @@ class RayExecutor:
         self._store = store
         self._options = options
         self._started_here = not ray.is_initialized()
-        if self._started_here:
-            _connect(options)
+        url = _connect(options) if self._started_here else None
+        self.notice: str | None = None
+        if options.dashboard and url:
+            self.notice = (
+                f"Ray dashboard: http://{url} (log in with RAY_AUTH_TOKEN; set it yourself to know it)"
+            )
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus = 0 if options.device == "cpu" else int(resources.get("GPU", 0))
         most = options.workers or max(1, int(resources.get("CPU", 1)))
@@ -268,8 +272,8 @@ class RayExecutor:
         return slot
 
 
-def _connect(options: RayOptions) -> None:
-    """Join the cluster, or start Ray on this machine.
+def _connect(options: RayOptions) -> str | None:
+    """Join the cluster, or start Ray on this machine; return the address of the dashboard, if there is one.
 
     Raises
     ------
@@ -279,18 +283,22 @@ def _connect(options: RayOptions) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if options.address is None:
         # "local": without it Ray joins whatever cluster was last started on this machine, perhaps somebody else's.
-        ray.init(
+        context = ray.init(
             address="local",
             num_cpus=options.workers,
             include_dashboard=options.dashboard,
             dashboard_host="127.0.0.1",
             **quiet,
         )
-        return
+        return _dashboard_of(context)
     try:
-        ray.init(address=options.address, **quiet)
+        return _dashboard_of(ray.init(address=options.address, **quiet))
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise UserError(
             f"cannot join the Ray cluster at {options.address!r}: {error}. Check --address (or RAY_ADDRESS), that the cluster "
             "runs, and that RAY_AUTH_MODE and RAY_AUTH_TOKEN are those it was started with."
         ) from None
+
+
+def _dashboard_of(context: Any) -> str | None:
+    return context.dashboard_url or None

@@ -190,6 +190,8 @@ def _compute(plan: Plan, store: Store, options: RunOptions, console: Console) ->
 
     with console.status("starting workers"):
         executor = _executor(store, options)
+    if executor.notice is not None:
+        console.print(executor.notice, markup=False, soft_wrap=True)
     try:
         scheduler = Scheduler(plan.tasks, store, executor)
         with ProgressDisplay(console) as display, _signals(scheduler.stop):

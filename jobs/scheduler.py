@@ -38,7 +38,9 @@ class Failure:
 
 
 class Executor(Protocol):
-    """Where items run."""
+    """Where items run; `notice` is what a person should know about it, e.g. where to watch."""
+
+    notice: str | None
 
     def idle_affinities(self) -> frozenset[str]:
         """Models that idle workers hold."""

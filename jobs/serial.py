@@ -20,6 +20,8 @@ class SerialExecutor:
         ``"cpu"`` or ``"cuda"``; None chooses what torch sees.
     """
 
+    notice: str | None = None
+
     def __init__(self, store: Store, device: str | None = None) -> None:
         self._store = store
         self._workshop = Workshop(device)
