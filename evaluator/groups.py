@@ -233,14 +233,16 @@ def _by_bins(spec: GroupSpec, column: pd.Series[Any]) -> Grouping:
 
 
 def _by_value(spec: GroupSpec, column: pd.Series[Any]) -> Grouping:
-    known = column.notna().to_numpy(bool)
-    if known.any() and _is_number(column):
+    import pandas as pd
+
+    if column.notna().any() and _is_number(column):
         low, high = float(column.min()), float(column.max())
         raise UserError(
             f"attribute {spec.attribute!r} is a number ({low:g} to {high:g}) and needs bins to form groups. Give them in the"
             f" study: attributes: {{{spec.attribute}: {{bins: [{(low + high) / 2:g}]}}}}."
         )
-    texts = np.array([str(v) if k else UNKNOWN for v, k in zip(column, known, strict=True)], dtype=object)
+    codes, values = pd.factorize(column, use_na_sentinel=True)
+    texts = [str(value) for value in values]
     found = sorted({text for text in texts if text != UNKNOWN})
     groups = spec.groups if spec.groups is not None else tuple(found)
     strangers = [text for text in found if text not in groups]
@@ -250,7 +252,8 @@ def _by_value(spec: GroupSpec, column: pd.Series[Any]) -> Grouping:
             f" (declared: {', '.join(groups)}). Declare them, or make them null where they mean unknown."
         )
     position = {name: code for code, name in enumerate(groups)}
-    return Grouping(spec.attribute, groups, np.array([position.get(text, -1) for text in texts], np.int64))
+    mapped = np.array([*(position.get(text, -1) for text in texts), -1], np.int64)
+    return Grouping(spec.attribute, groups, mapped[codes])
 
 
 def _is_number(column: pd.Series[Any]) -> bool:
@@ -258,8 +261,8 @@ def _is_number(column: pd.Series[Any]) -> bool:
 
     if is_numeric_dtype(column):
         return not is_bool_dtype(column)
-    known = column[column.notna()]
-    return bool(known.map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all())
+    known = column[column.notna()].unique()
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
 
 
 def bin_names(bins: Sequence[float]) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ PREDICTIONS = pa.schema(
     ]
 )
 
-#: `hd95_mm` and `nsd` need pixel spacing and are null without it; `hd95_px` is in pixels of the stored image.
+#: `hd95_mm`, `assd_mm` and `nsd` need pixel spacing and are null without it; `..._px` is in pixels of the stored image.
 #: `points` and `box` are the prompt in (x, y) pixels of the stored image; `box` is (x0, y0, x1, y1), upper end exclusive.
 SEGMENTATIONS = pa.schema(
     [
@@ -57,6 +57,8 @@ SEGMENTATIONS = pa.schema(
         pa.field("iou", pa.float32()),
         pa.field("hd95_mm", pa.float32()),
         pa.field("hd95_px", pa.float32()),
+        pa.field("assd_mm", pa.float32()),
+        pa.field("assd_px", pa.float32()),
         pa.field("nsd", pa.float32()),
         pa.field("volume_true", pa.float64()),
         pa.field("volume_predicted", pa.float64()),
@@ -73,7 +75,8 @@ _RESULT_KEYS = [
 ]
 _RESULT_KEYS.insert(4, pa.field("seed", pa.int64()))
 
-#: Long table, one row per task x attribute x group x metric (DESIGN: metrics / groups.parquet).
+#: Long table, one row per task x attribute x group x metric. `interval` names the method of the interval; `shrunk` is the
+#: empirical-Bayes estimate: the value pulled toward the mean of the attribute's groups, the more so the less certain it is.
 METRICS = pa.schema(
     [
         *_RESULT_KEYS,
@@ -84,6 +87,8 @@ METRICS = pa.schema(
         pa.field("value", pa.float64()),
         pa.field("ci_low", pa.float64()),
         pa.field("ci_high", pa.float64()),
+        pa.field("interval", pa.string()),
+        pa.field("shrunk", pa.float64()),
         pa.field("n", pa.int64(), nullable=False),
         pa.field("n_pos", pa.int64()),
         pa.field("n_neg", pa.int64()),
@@ -109,10 +114,91 @@ GAPS = pa.schema(
         pa.field("detectable", pa.float64()),
         pa.field("ci_low", pa.float64()),
         pa.field("ci_high", pa.float64()),
+        pa.field("interval", pa.string()),
         pa.field("best_group", pa.string()),
         pa.field("worst_group", pa.string()),
         pa.field("excluded_groups", pa.list_(pa.string())),
         *STATUS_FIELDS,
+    ]
+)
+
+_GROUP_KEYS = [
+    pa.field("attribute", pa.string(), nullable=False),
+    pa.field("group", pa.string(), nullable=False),
+]
+_MEASURE_KEYS = [
+    pa.field("metric", pa.string(), nullable=False),
+    pa.field("convention", pa.string(), nullable=False),
+]
+
+#: Points of pictures. ``roc``: x = false positive rate, y = true positive rate, n empty. ``calibration``: x = mean probability
+#: of a bin, y = share of positives in it, n = its samples.
+CURVES = pa.schema(
+    [
+        *_RESULT_KEYS,
+        *_GROUP_KEYS,
+        pa.field("curve", pa.string(), nullable=False),
+        pa.field("x", pa.list_(pa.float64()), nullable=False),
+        pa.field("y", pa.list_(pa.float64()), nullable=False),
+        pa.field("n", pa.list_(pa.int64()), nullable=False),
+    ]
+)
+
+#: Bootstrap replicates (NaN where undefined). The same position is the same draw of subjects in all results of one dataset
+#: and split, so that differences between models are paired.
+REPLICATES = pa.schema(
+    [*_RESULT_KEYS, *_GROUP_KEYS, *_MEASURE_KEYS, pa.field("values", pa.list_(pa.float64()), nullable=False)]
+)
+
+_ARM_NAMES = ("model", "usage", "mitigation", "seed", "prompt")
+
+
+def _arm_fields(prefix: str) -> list[pa.Field]:
+    return [pa.field(prefix + name, pa.int64() if name == "seed" else pa.string()) for name in _ARM_NAMES]
+
+
+#: Paired differences between two results on the same subjects: value minus value of `against_...`.
+COMPARISONS = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in ("dataset", "split", "target", "structure")),
+        *_MEASURE_KEYS,
+        *_arm_fields(""),
+        *_arm_fields("against_"),
+        pa.field("difference", pa.float64()),
+        pa.field("ci_low", pa.float64()),
+        pa.field("ci_high", pa.float64()),
+        pa.field("p_value", pa.float64()),
+        pa.field("p_adjusted", pa.float64()),
+        pa.field("n_subjects", pa.int64()),
+        *STATUS_FIELDS,
+    ]
+)
+
+#: What holds over several datasets: mean ranks, tests, direction of disadvantage, shares of variance.
+ACROSS = pa.schema(
+    [
+        pa.field("analysis", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        *(pa.field(name, pa.string()) for name in ("attribute", "item", "against")),
+        *(pa.field(name, pa.float64()) for name in ("value", "ci_low", "ci_high", "p_value", "p_adjusted")),
+        pa.field("n", pa.int64()),
+        pa.field("reason", pa.string()),
+    ]
+)
+
+#: Which combination each rule chooses on val, and what it is worth on test.
+SELECTION = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in ("dataset", "target", "structure")),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("attribute", pa.string()),
+        pa.field("rule", pa.string(), nullable=False),
+        *(pa.field(name, pa.string()) for name in ("model", "usage", "mitigation", "prompt")),
+        *(
+            pa.field(name, pa.float64())
+            for name in ("val_value", "val_worst", "test_value", "test_worst", "test_gap", "probability")
+        ),
+        pa.field("reason", pa.string()),
     ]
 )
 

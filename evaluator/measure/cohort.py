@@ -21,6 +21,9 @@ from shards.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Columns that every table of samples has.
+SAMPLE_COLUMNS = ("sample_id", "subject_id", "split", "status")
+
 #: Statuses of rows that hold a result; the last two are masks of an absent structure.
 MEASURED = ("ok", "false_positive_structure", "true_negative")
 
@@ -98,11 +101,15 @@ def gather(
     UserError
         If a sample occurs twice, or has no attributes, or an attribute cannot be grouped.
     """
+    import pandas as pd
+
     chosen = rows if split is None else rows[rows["split"] == split]
-    chosen = chosen.sort_values("sample_id", kind="stable", ignore_index=True)
+    if not chosen["sample_id"].is_monotonic_increasing:
+        chosen = chosen.sort_values("sample_id", kind="stable")
+    chosen = chosen.reset_index(drop=True)
     _refuse_duplicates(chosen["sample_id"], "rows of one result")
     _refuse_duplicates(attributes["sample_id"], "attributes")
-    subjects, subject = np.unique(chosen["subject_id"].astype(str).to_numpy(str), return_inverse=True)
+    subject, subjects = pd.factorize(chosen["subject_id"].astype(str), sort=True)
     where = _positions(attributes["sample_id"], chosen["sample_id"])
     groupings = [assign_groups(rule, attributes) for rule in rules]
     return Cohort(

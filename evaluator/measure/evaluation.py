@@ -1,4 +1,4 @@
-"""Metrics computed on the measurable rows of a cohort, in every group, with all bootstrap replicates."""
+"""Metrics computed on the measurable rows of a cohort, in every group, with all bootstrap replicates and variances."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from evaluator.metrics.metric import Array, Metric
 from evaluator.statistics.bootstrap import subject_weights, unit_weights
 from evaluator.statistics.partition import Ints, Partition
 from evaluator.statistics.resampling import GroupValues
+from evaluator.statistics.spreads import Spread, Spreads
 
 Mask = NDArray[np.bool_]
+
+#: Blocks of the jackknife that BCa intervals take their acceleration from.
+_BLOCKS = 256
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,16 @@ class Evaluation:
         ``[n]`` which rows of the cohort `data` holds (in order), and which should have been measured and could not.
     present
         For each metric, ``[len(data)]`` which rows have a value.
+    notes
+        For each metric a remark on its rows, or None.
     label
         ``[len(data)]`` true class; None for segmentations.
     classes
         Class names; empty for segmentations.
     positive
         Index of the positive class; None where there is none.
-    notes
-        For each metric a remark on its rows, or None.
+    undefined
+        For each metric why it has no value for any group, or None; empty where all have one.
     """
 
     metrics: tuple[Metric, ...]
@@ -52,6 +58,7 @@ class Evaluation:
     label: Ints | None = None
     classes: tuple[str, ...] = ()
     positive: int | None = None
+    undefined: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,14 @@ class AttributeResult:
         Units of the measured rows.
     points
         ``[metrics, groups]``, NaN where undefined.
+    spread
+        For each metric value, variance and size ``[1, groups]`` by the delta method.
+    trials
+        ``[metrics, groups]`` rows that a proportion is a share of; NaN for other metrics.
     replicates
         ``[metrics, groups, B]``, NaN where undefined.
+    jackknife
+        ``[metrics, groups, J]`` values without one of J blocks of subjects; J = 0 unless BCa intervals are asked for.
     """
 
     name: str
@@ -77,7 +90,10 @@ class AttributeResult:
     codes: Ints
     partition: Partition
     points: Array
+    spread: tuple[Spread, ...]
+    trials: Array
     replicates: Array
+    jackknife: Array
 
 
 def compute(cohort: Cohort, evaluation: Evaluation, settings: MeasureSettings) -> list[AttributeResult]:
@@ -85,7 +101,7 @@ def compute(cohort: Cohort, evaluation: Evaluation, settings: MeasureSettings) -
 
     All attributes see the same replicates; one block of replicates is in memory at a time.
     """
-    named = [(ALL, (ALL,), np.zeros(len(cohort.subject), np.int64)), *map(_with_unknown, cohort.groupings)]
+    named = [(ALL, (ALL,), np.zeros(len(cohort.subject), np.int64)), *map(with_unknown, cohort.groupings)]
     subject = cohort.subject[evaluation.measured]
     partitions = [
         Partition.cut(subject, codes[evaluation.measured], len(groups)) for _, groups, codes in named
@@ -94,15 +110,48 @@ def compute(cohort: Cohort, evaluation: Evaluation, settings: MeasureSettings) -
         GroupValues.prepare(evaluation.metrics, evaluation.data, partition) for partition in partitions
     ]
     points = [values(unit_weights(len(cohort.subjects)))[:, :, 0] for values in prepared]
-    replicates = [np.full((*point.shape, settings.bootstrap), np.nan) for point in points]
+    replicates = draw(cohort, prepared, settings)
+    left_out = _jackknife(len(cohort.subjects), prepared, _BLOCKS if settings.interval == "bca" else 0)
+    return [
+        AttributeResult(
+            *name,
+            values.partition,
+            point,
+            _spread(evaluation, values.partition),
+            values.trials(),
+            draws,
+            without,
+        )
+        for name, point, values, draws, without in zip(
+            named, points, prepared, replicates, left_out, strict=True
+        )
+    ]
+
+
+def draw(cohort: Cohort, prepared: list[GroupValues], settings: MeasureSettings) -> list[Array]:
+    """Compute the bootstrap replicates of prepared values; for each ``[metrics, groups, B]``."""
+    shapes = [(len(values.metrics), values.partition.groups, settings.bootstrap) for values in prepared]
+    replicates = [np.full(shape, np.nan) for shape in shapes]
     if cohort.subjects:
         for where, weights in subject_weights(settings.seed, cohort.subjects, settings.bootstrap):
             for values, target in zip(prepared, replicates, strict=True):
                 target[:, :, where] = values(weights)
-    columns = zip(named, partitions, points, replicates, strict=True)
-    return [AttributeResult(*name, partition, point, draws) for name, partition, point, draws in columns]
+    return replicates
 
 
-def _with_unknown(grouping: Grouping) -> tuple[str, tuple[str, ...], Ints]:
+def _jackknife(people: int, prepared: list[GroupValues], blocks: int) -> list[Array]:
+    """Compute all values without each of so many blocks of subjects."""
+    block = np.arange(people) % max(blocks, 1)
+    without = np.where(block[:, None] == np.arange(blocks), 0.0, 1.0)
+    return [values(without) for values in prepared]
+
+
+def _spread(evaluation: Evaluation, partition: Partition) -> tuple[Spread, ...]:
+    spreads = Spreads.prepare(evaluation.metrics, evaluation.data, partition)
+    return tuple(spreads(partition.unit_group[None].astype(np.int16), partition.groups))
+
+
+def with_unknown(grouping: Grouping) -> tuple[str, tuple[str, ...], Ints]:
+    """Return name, groups and codes of a grouping in which unknown is the last group."""
     codes = np.where(grouping.codes < 0, len(grouping.groups), grouping.codes)
     return grouping.name, (*grouping.groups, UNKNOWN), codes

@@ -7,11 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from shards.errors import unknown_name
-
-#: Conventions that can be asked for beside the defaults. Thresholds add the threshold metrics under that
-#: rule.
-CONVENTIONS = ("ece:fixed10", "ece:fixed15", "fixed:0.5", "val:f1", "val:youden")
+from shards.errors import UserError
 
 
 class MeasureSettings(BaseModel):
@@ -20,18 +16,21 @@ class MeasureSettings(BaseModel):
     Attributes
     ----------
     bootstrap
-        Replicates of the subject bootstrap; 0 gives no intervals.
+        Replicates of the subject bootstrap; 0 gives analytic intervals where there are such.
     permutations
         Permutations of groups; 0 gives no p-values. The smallest p is 1 / (permutations + 1).
     seed
         Of bootstrap and permutations.
     threshold
-        ``"val:youden"``, ``"val:f1"`` or ``"fixed:X"``; a val rule needs labelled val rows of both classes,
-        else ``fixed:0.5`` is applied and named.
+        A rule of :mod:`evaluator.metrics.thresholds`, e.g. ``"val:youden"`` or ``"fixed:0.5"``; a val rule needs
+        labelled val rows of both classes, else ``fixed:0.5`` is applied and named.
     split
         Which predictions are measured (segmentations: all rows that the usage made).
     alpha
         Intervals have level 1 - alpha; claims are made below it.
+    interval
+        ``"auto"`` takes the method that is right for each metric (see :mod:`evaluator.measure.uncertainty`);
+        ``"percentile"``, ``"bca"`` and ``"t"`` take one for all.
     minimum_subjects
         A group with fewer subjects is shown without values and takes no part in gaps.
     minimum_positives, minimum_negatives
@@ -40,7 +39,12 @@ class MeasureSettings(BaseModel):
     relevant_gap
         Smallest gap that matters: "no reliable gap" is only claimed where it would have been found.
     conventions
-        Further conventions to report, of :data:`CONVENTIONS`.
+        Further formulas to report, and presets of published ones, see :mod:`evaluator.metrics.conventions`.
+    standardize
+        Attributes (or ``"target"``) whose distribution is made the same in all groups by re-weighting: shows what is
+        left of a gap when e.g. age is taken out. An attribute here must be one that the study forms groups of.
+    baseline
+        Model that all others are compared with, within and across datasets; None takes the best one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,26 +55,42 @@ class MeasureSettings(BaseModel):
     threshold: str = "val:youden"
     split: Literal["train", "val", "test"] = "test"
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    interval: Literal["auto", "percentile", "bca", "t"] = "auto"
     minimum_subjects: Annotated[int, Field(ge=1)] = 20
     minimum_positives: Annotated[int, Field(ge=1)] = 10
     minimum_negatives: Annotated[int, Field(ge=1)] = 10
     relevant_gap: Annotated[float, Field(gt=0)] = 0.1
     conventions: tuple[str, ...] = ()
+    standardize: tuple[str, ...] = ()
+    baseline: str | None = None
 
     @field_validator("threshold")
     @classmethod
     def _known_rule(cls, rule: str) -> str:
-        from evaluator.metrics.thresholds import check_rule
+        from evaluator.metrics.thresholds import check_rule, chooses_on_measured_rows, group_rule
 
-        return check_rule(rule)
+        if chooses_on_measured_rows(check_rule(rule)) or group_rule(rule) is not None:
+            raise UserError(
+                f"threshold must be fixed or chosen on val, got {rule!r}. List it among the conventions: there it is computed"
+                " beside the default and marked."
+            )
+        return rule
 
     @field_validator("conventions")
     @classmethod
     def _known_conventions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in CONVENTIONS:
-                raise unknown_name("convention", name, CONVENTIONS)
+        from evaluator.metrics.conventions import expand
+
+        expand(names)
         return names
+
+    def tokens(self, *families: str) -> tuple[str, ...]:
+        """Return the conventions asked for, presets replaced by what they stand for; of some families only."""
+        from evaluator.metrics.conventions import expand, family_of
+
+        return tuple(
+            token for token in expand(self.conventions) if not families or family_of(token) in families
+        )
 
 
 @dataclass(frozen=True)

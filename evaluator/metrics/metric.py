@@ -1,11 +1,12 @@
 """What a metric is, so that one mechanism computes its value, its replicates and its permutations.
 
-Two families cover the set:
+The forms a value can have:
 
-* :class:`Ratios`: the value is a fixed function of sums over rows (accuracy, sensitivity, Brier score,
-  calibration error, mean Dice). A replicate is a matrix product of weights with per-subject sums.
-* :class:`Ranks`: the value is a mean of areas under ROC curves. Rows are sorted once; a replicate is a
-  cumulative sum.
+* :class:`Sums`: a smooth function of sums over rows. A replicate is a matrix product of weights with per-subject sums.
+  :class:`Ratios` is the common case (accuracy, F1, Brier score, calibration error, mean Dice).
+* :class:`Ranks`: an area under an ROC or precision-recall curve. Rows are sorted once; a replicate is one pass over them.
+* :class:`Line`: a logistic calibration line, fitted anew in each replicate.
+* :class:`Pointwise`: any function of a group's rows; it has a value, but no interval and no test (published conventions only).
 
 Weights are whole numbers (how often a subject was drawn), so counts are exact and a value depends neither on
 the order of rows nor on the number of threads. The point value is the replicate in which every weight is 1.
@@ -14,7 +15,7 @@ the order of rows nor on the number of threads. The point value is the replicate
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,22 +24,19 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Need = Literal["positives", "negatives", "classes"]
 Exchange = Literal["subjects", "subjects within labels"]
+Terms = Callable[[Any], Array]
+Curves = Callable[[Any], list[tuple[Array, NDArray[np.bool_]]]]
 
 
 @dataclass(frozen=True)
-class Ratios:
-    """A value made of ratios of weighted sums of terms: ``scale * sum_r h(N_r / D_r)``.
+class Sums:
+    """A smooth function of weighted sums of terms.
 
     Attributes
     ----------
     terms
-        Data -> ``[n, K]`` float64 terms of every row (0 where a row does not contribute).
-    numerators, denominators
-        For each ratio, which column is summed above and below the line.
-    scale
-        Factor of the sum, e.g. one over the number of ratios for their mean.
-    h
-        ``"identity"``, or ``"absolute"`` for calibration errors.
+        Data -> ``[n, K]`` float64 terms of every row (0 where a row does not contribute). Forms whose terms are equal
+        (frozen dataclasses with a ``__call__``) share one table.
     within
         How the rows of a subject (inside one group) are joined: ``"sum"``, every row counts; ``"mean"``,
         every subject counts once with the mean of its rows that have a value.
@@ -46,49 +44,148 @@ class Ratios:
         Whether the value is a plain share k/n of rows, so that an interval for proportions applies.
     """
 
-    terms: Callable[[Any], Array]
-    numerators: tuple[int, ...]
-    denominators: tuple[int, ...]
-    scale: float = 1.0
-    h: Literal["identity", "absolute"] = "identity"
-    within: Literal["sum", "mean"] = "sum"
-    proportion: bool = False
+    terms: Terms
+    within: Literal["sum", "mean"] = field(default="sum", kw_only=True)
+    proportion: bool = field(default=False, kw_only=True)
+
+    def used(self, width: int) -> NDArray[np.intp]:
+        """Return which of `width` columns this value depends on; a unit with none of them does not contribute."""
+        return np.arange(width)
+
+    def counter(self) -> int:
+        """Return the column that counts the rows of a subject with a value; needed for ``within="mean"``."""
+        raise NotImplementedError
+
+    def extend(self, joined: Array) -> Array:
+        """Add columns that depend on a whole unit (products of its sums) to ``[units, K]`` joined terms."""
+        return joined
 
     def value(self, sums: Array) -> Array:
-        """Evaluate sums ``[..., K]``; NaN where a denominator is 0."""
-        total = np.zeros(sums.shape[:-1])
-        for ratio in self._ratios(sums):
-            total = total + (np.abs(ratio) if self.h == "absolute" else ratio)
-        return self.scale * total
+        """Evaluate sums ``[..., K]``; NaN where undefined."""
+        raise NotImplementedError
 
     def gradient(self, sums: Array) -> Array:
         """Differentiate :meth:`value` by the sums ``[..., K]``; a row's influence is gradient . terms."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Ratios(Sums):
+    """A value made of ratios of sums: ``scale * sum_r h(N_r / D_r)``, or the variance of the ratios.
+
+    Attributes
+    ----------
+    numerators, denominators
+        For each ratio, which columns are added above and below the line (one that is named twice counts twice).
+    scale
+        Factor of the sum, e.g. one over the number of ratios for their mean.
+    h
+        ``"identity"``, ``"absolute"`` for calibration errors, or ``"variance"`` for the (population) variance
+        of the ratios.
+    """
+
+    numerators: tuple[int | tuple[int, ...], ...] = (0,)
+    denominators: tuple[int | tuple[int, ...], ...] = (1,)
+    scale: float = 1.0
+    h: Literal["identity", "absolute", "variance"] = "identity"
+
+    def used(self, width: int) -> NDArray[np.intp]:
+        """Return the columns above or below a line."""
+        columns = [c for part in (*self.numerators, *self.denominators) for c in _columns(part)]
+        return np.unique(np.asarray(columns, np.intp))
+
+    def counter(self) -> int:
+        """Return the denominator of a single ratio."""
+        return _columns(self.denominators[0])[0]
+
+    def value(self, sums: Array) -> Array:
+        """Evaluate sums ``[..., K]``; NaN where a denominator is 0."""
+        ratios = self._ratios(sums)
+        if self.h == "variance":
+            return np.asarray(self.scale * ratios.var(axis=-1))
+        return np.asarray(self.scale * (np.abs(ratios) if self.h == "absolute" else ratios).sum(axis=-1))
+
+    def gradient(self, sums: Array) -> Array:
+        """Differentiate :meth:`value` by the sums ``[..., K]``."""
+        ratios = self._ratios(sums)
+        outer = self.scale * self._slope(ratios)
         slopes = np.zeros(sums.shape)
-        pairs = zip(self._ratios(sums), self.numerators, self.denominators, strict=True)
-        for ratio, above, below in pairs:
-            factor = (
-                self.scale * (np.sign(ratio) if self.h == "absolute" else 1.0) / _positive(sums[..., below])
-            )
-            slopes[..., above] += factor
-            slopes[..., below] -= factor * ratio
+        for place, (above, below) in enumerate(zip(self.numerators, self.denominators, strict=True)):
+            factor = outer[..., place] / positive(_added(sums, below))
+            for column in _columns(above):
+                slopes[..., column] += factor
+            for column in _columns(below):
+                slopes[..., column] -= factor * ratios[..., place]
         return slopes
 
-    def _ratios(self, sums: Array) -> list[Array]:
+    def trials(self, sums: Array) -> Array:
+        """Return what the first ratio is a share of."""
+        return np.asarray(_added(sums, self.denominators[0]))
+
+    def _slope(self, ratios: Array) -> Array:
+        if self.h == "variance":
+            return 2.0 * (ratios - ratios.mean(axis=-1, keepdims=True)) / ratios.shape[-1]
+        return np.sign(ratios) if self.h == "absolute" else np.ones_like(ratios)
+
+    def _ratios(self, sums: Array) -> Array:
         pairs = zip(self.numerators, self.denominators, strict=True)
-        return [sums[..., above] / _positive(sums[..., below]) for above, below in pairs]
+        return np.stack(
+            [_added(sums, above) / positive(_added(sums, below)) for above, below in pairs], axis=-1
+        )
+
+
+def _columns(part: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (part,) if isinstance(part, int) else part
+
+
+def _added(sums: Array, part: int | tuple[int, ...]) -> Array:
+    total = np.zeros(sums.shape[:-1])
+    for column in _columns(part):
+        total = total + sums[..., column]
+    return total
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """A value that is the mean of areas under ROC curves.
+    """A value that is the mean of areas under ROC or precision-recall curves.
 
     Attributes
     ----------
-    problems
+    curves
         Data -> one ``(score [n] float64, positive [n] bool)`` per curve.
+    area
+        ``"roc"``: ties count half. ``"precision"``: average precision (step-wise); ``"precision:adjusted"``: 1 - ln AP /
+        ln prevalence, which is 0 for a random and 1 for a perfect ranking. The last two take a single curve.
     """
 
-    problems: Callable[[Any], list[tuple[Array, NDArray[np.bool_]]]]
+    curves: Curves
+    area: Literal["roc", "precision", "precision:adjusted"] = "roc"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A parameter of the logistic calibration line logit P(y) = intercept + slope * logit(p).
+
+    Attributes
+    ----------
+    points
+        Data -> ``(logit(p) [n] float64, positive [n] bool)``.
+    parameter
+        ``"slope"``; or ``"intercept"``, then with the slope fixed at 1 (calibration in the large).
+    """
+
+    points: Callable[[Any], tuple[Array, NDArray[np.bool_]]]
+    parameter: Literal["slope", "intercept"]
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """A function of a group's rows (``data.take(rows)``) that gives its value; NaN where undefined."""
+
+    compute: Callable[[Any], float]
+
+
+Form = Sums | Ranks | Line | Pointwise
 
 
 @dataclass(frozen=True)
@@ -110,147 +207,23 @@ class Metric:
         What a permutation of groups keeps: ``"subjects"`` moves any subject; ``"subjects within labels"``
         moves subjects among those with the same true labels, so that a metric that conditions on the label
         is not confounded by prevalence.
+    note
+        What a reader of its rows must know; None when nothing.
     """
 
     name: str
     convention: str
     higher_is_better: bool
-    form: Ratios | Ranks
+    form: Form
     needs: tuple[Need, ...] = ()
     exchange: Exchange = "subjects"
+    note: str | None = None
+
+    def noted(self, note: str | None) -> Metric:
+        """Return the metric with a note."""
+        return replace(self, note=note)
 
 
-def evaluate(metric: Metric, data: Any, subject: NDArray[np.int64], weights: Array) -> Array:
-    """Compute a metric over all rows for a batch of subject weights.
-
-    Parameters
-    ----------
-    metric, data
-        What to compute, of what.
-    subject
-        ``[n]`` index of each row's subject.
-    weights
-        ``[P, B]`` weight of each subject in each replicate, 0 or more.
-
-    Returns
-    -------
-    ``[B]`` float64
-        NaN where undefined.
-    """
-    if isinstance(metric.form, Ranks):
-        curves = [RankedRows.sort(score, positive) for score, positive in metric.form.problems(data)]
-        return np.asarray(np.mean([curve.areas(weights, subject) for curve in curves], axis=0))
-    sums = unit_terms(metric.form, data, subject, len(weights)).T @ weights
-    return metric.form.value(sums.T)
-
-
-def unit_terms(form: Ratios, data: Any, unit: NDArray[np.int64], units: int) -> Array:
-    """Join the terms of the rows of each unit (a subject inside a group).
-
-    Returns
-    -------
-    ``[units, K]`` float64
-        Rounded so that any sum with whole weights is exact, see :func:`exactly_summable`.
-    """
-    rows = form.terms(data)
-    joined = np.stack(
-        [sums_by(unit, column, units) for column in exactly_summable(rows, len(rows)).T], axis=1
-    )
-    if form.within == "mean":
-        counted = joined[:, [form.denominators[0]]]
-        joined = exactly_summable(joined / np.where(counted > 0, counted, 1.0), units)
-    return joined
-
-
-def sums_by(cell: NDArray[np.integer[Any]], values: NDArray[Any], cells: int) -> Array:
-    """Sum ``[n]`` values by cell; ``[cells]`` float64."""
-    return np.asarray(np.bincount(cell, values, minlength=cells), np.float64)
-
-
-def exactly_summable(columns: Array, weight: float) -> Array:
-    """Round values to a grid so fine that nobody notices and so coarse that float64 sums are exact.
-
-    Parameters
-    ----------
-    columns
-        ``[n, K]`` finite values.
-    weight
-        The largest total weight of a sum.
-
-    Returns
-    -------
-    ``[n, K]`` float64
-        Whole numbers are returned as they are. The error of a mean is below ``max|x| * n * 2**-50`` in the
-        worst case (2e-11 for 20,000 rows) and far smaller in practice, because roundings cancel.
-
-    Notes
-    -----
-    With every value a multiple of ``q`` and every partial sum below ``2**53 * q`` (8 times `weight` here),
-    no addition rounds: sums are the same in any order, on any number of threads, on any processor.
-    """
-    if not columns.size:
-        return columns
-    bound = np.maximum(np.abs(columns).max(axis=0), 1.0) * max(weight, 1.0)
-    grid = np.exp2(np.ceil(np.log2(bound)) - 50)
-    return np.asarray(np.round(columns / grid) * grid)
-
-
-@dataclass(frozen=True)
-class RankedRows:
-    """Rows of one ROC curve, sorted once for any number of weightings.
-
-    Attributes
-    ----------
-    ladder, climbers
-        Row indices of the larger and the smaller class, each in rising order of score.
-    below, upto
-        For each climber, how many ladder rows score less, and not more.
-    climbers_positive
-        Whether the climbers are the positive class.
-    """
-
-    ladder: NDArray[np.int64]
-    climbers: NDArray[np.int64]
-    below: NDArray[np.int64]
-    upto: NDArray[np.int64]
-    climbers_positive: bool
-
-    @classmethod
-    def sort(cls, score: Array, positive: NDArray[np.bool_]) -> RankedRows:
-        """Sort the rows ``[n]``."""
-        order = np.argsort(score, kind="stable")
-        climbers_positive = 2 * int(positive.sum()) <= len(positive)
-        climbs = positive[order] == climbers_positive
-        ladder, climbers = order[~climbs], order[climbs]
-        below = np.searchsorted(score[ladder], score[climbers], side="left")
-        upto = np.searchsorted(score[ladder], score[climbers], side="right")
-        return cls(ladder, climbers, below, upto, climbers_positive)
-
-    def areas(self, weights: Array, unit: NDArray[np.int64]) -> Array:
-        """Compute P(positive scores higher) + P(equal)/2 (mid-ranks) for each column of unit weights.
-
-        Parameters
-        ----------
-        weights
-            ``[units, B]`` whole numbers.
-        unit
-            ``[n]`` unit of each row.
-
-        Returns
-        -------
-        ``[B]`` float64
-            NaN where a class has no weight.
-        """
-        heights = np.zeros((len(self.ladder) + 1, weights.shape[1]))
-        np.cumsum(weights[unit[self.ladder]], axis=0, out=heights[1:])
-        climb = weights[unit[self.climbers]]
-        twice = np.einsum("ib,ib->b", climb, heights[self.below] + heights[self.upto])
-        pairs = climb.sum(axis=0) * heights[-1]
-        if not self.climbers_positive:
-            twice = 2.0 * pairs - twice
-        return np.asarray(twice / _positive(2.0 * pairs))
-
-
-def _positive(denominator: Array) -> Array:
+def positive(denominator: Array) -> Array:
     """Replace 0 by NaN, so that an undefined ratio is NaN and warns nobody."""
     return np.asarray(np.where(denominator > 0, denominator, np.nan), np.float64)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from evaluator.statistics.gaps import detectable_among
-from evaluator.statistics.multiplicity import PRIMARY, family_size
+from evaluator.statistics.multiplicity import TESTED, family_size, is_primary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,10 +43,14 @@ class Finding:
         What is claimed.
     sentence
         The same in plain words, with the numbers it rests on.
+    detectable
+        The smallest gap that would have been found with power 0.8 among all tests of the family; None where
+        that is unknown or nothing could be tested.
     """
 
     finding: Claim
     sentence: str
+    detectable: float | None = None
 
 
 def judge(
@@ -86,6 +90,7 @@ def judge(
         return Finding(
             GAP,
             f"{what}: {seen}, {_text(gap['adjusted'])} of it beyond chance ({chance}; adjusted p {_p_text(p)}).",
+            None if detectable is None else detectable_among(detectable, alpha=alpha, tests=tests),
         )
     if resolution >= alpha:
         return Finding(
@@ -99,10 +104,13 @@ def judge(
     among = f" among {tests} tests" if tests > 1 else ""
     able = f"a gap of {_text(detectable)} or more would have been found with power 0.8{among}"
     if gap["metric"] in _OTHER_SCALE or detectable <= relevant:
-        return Finding(NONE, f"{what}: no reliable gap ({seen}; {chance}; adjusted p {_p_text(p)}); {able}.")
+        return Finding(
+            NONE, f"{what}: {seen}, no reliable gap ({chance}; adjusted p {_p_text(p)}); {able}.", detectable
+        )
     return Finding(
         UNJUDGED,
-        f"{what}: too few subjects to judge ({seen}; {chance}; adjusted p {_p_text(p)}); only {able}.",
+        f"{what}: {seen}, too few subjects to judge it ({chance}; adjusted p {_p_text(p)}); only {able}.",
+        detectable,
     )
 
 
@@ -114,7 +122,8 @@ def findings(
     Parameters
     ----------
     gaps
-        What :func:`evaluator.statistics.multiplicity.adjust` returned.
+        What :func:`evaluator.statistics.multiplicity.adjust` returned. Only rows of the kind ``"max-min"`` are
+        judged: the others say the same in other conventions.
     alpha, relevant
         See :func:`judge`.
     permutations
@@ -123,20 +132,25 @@ def findings(
     Returns
     -------
     DataFrame
-        One row per row of `gaps`, in its order: the keys, `primary`, `finding` and `sentence`.
+        One row per judged row of `gaps`, in its order: the keys, `primary`, `finding`, `sentence`,
+        `detectable` (see :class:`Finding`) and `tests`, the size of the family.
     """
+    gaps = gaps[gaps["kind"] == TESTED]
     table = gaps[[key for key in KEYS if key in gaps.columns]].copy()
-    table["primary"] = gaps["metric"].isin(PRIMARY)
+    table["primary"] = is_primary(gaps)
     floor = 0.0 if permutations is None else 1.0 / (permutations + 1)
     rows: list[dict[str, Any]] = [
         dict(zip(gaps.columns, row, strict=True)) for row in gaps.itertuples(index=False)
     ]
+    sizes = family_size(gaps).tolist()
     claims = [
         judge(row, alpha=alpha, relevant=relevant, tests=max(1, size), resolution=size * floor)
-        for row, size in zip(rows, family_size(gaps).tolist(), strict=True)
+        for row, size in zip(rows, sizes, strict=True)
     ]
     table["finding"] = [claim.finding for claim in claims]
     table["sentence"] = [claim.sentence for claim in claims]
+    table["detectable"] = [math.nan if claim.detectable is None else claim.detectable for claim in claims]
+    table["tests"] = sizes
     return table
 
 

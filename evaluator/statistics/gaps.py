@@ -4,8 +4,8 @@ A max - min gap of groups that do not differ is above 0, the more so the smaller
 groups. So every gap comes with its mean under permutation, and with ``adjusted = sqrt(max(0, gap^2 - mean of
 squared permuted gaps))``.
 
-Interval: for two groups, of the signed difference best - worst (it may cross 0). For more groups there is
-none: resampled max - min gaps cover the truth almost never.
+Interval: for two groups, of the signed difference best - worst (it may cross 0). For more groups the percentile interval of the
+max - min gap would almost never cover the truth; theirs comes from simultaneous intervals of all pairs, and is wide but right.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from evaluator.metrics.metric import Array
 from evaluator.statistics.bootstrap import percentile_interval, standard_error
+from evaluator.statistics.intervals import Interval, gap_interval
 from evaluator.statistics.permutation import NullGaps
 
 POWER = 0.8
@@ -35,8 +36,8 @@ class Gap:
         `reason` says why.
     detectable
         Smallest true gap that would be found with power 0.8; None where standard errors are undefined or 0.
-    ci_low, ci_high
-        Percentile interval, for two groups, of how much better the best is than the worst; else None.
+    ci_low, ci_high, interval
+        For two groups of how much better the best is than the worst, for more of max - min; and its method.
     best, worst
         Positions of the groups.
     reason
@@ -50,13 +51,21 @@ class Gap:
     detectable: float | None
     ci_low: float | None
     ci_high: float | None
+    interval: str | None
     best: int
     worst: int
     reason: str | None
 
 
 def measure_gap(
-    values: Array, replicates: Array, null: NullGaps, *, higher_is_better: bool, alpha: float
+    values: Array,
+    replicates: Array,
+    variances: Array,
+    sizes: Array,
+    null: NullGaps,
+    *,
+    higher_is_better: bool,
+    alpha: float,
 ) -> Gap:
     """Describe the gap of one metric between valid groups.
 
@@ -66,6 +75,10 @@ def measure_gap(
         ``[G]`` point values, G >= 2. Of equal values the first group counts as best, the last as worst.
     replicates
         ``[G, B]`` bootstrap replicates, paired over groups.
+    variances
+        ``[G]`` squared standard errors of the values by the delta method; NaN where unknown.
+    sizes
+        ``[G]`` subjects' worth of information in each value.
     null
         Gaps under permutation of the same groups.
     higher_is_better
@@ -82,28 +95,47 @@ def measure_gap(
     best = int(np.argmax(signed))
     worst = len(values) - 1 - int(np.argmin(signed[::-1]))
     raw = float(values.max() - values.min())
-    reason = null.reason
-    low = high = None
-    if len(values) == 2:
-        apart = replicates[best] - replicates[worst]
-        interval = percentile_interval(apart if higher_is_better else -apart, alpha)
-        if isinstance(interval, tuple):
-            low, high = interval
-        else:
-            reason = reason or interval
+    interval = _interval(values, replicates, variances, sizes, best, worst, alpha)
+    reason = null.reason or (interval if isinstance(interval, str) else None)
     judged = null.reason is None
+    drawn = [standard_error(group) for group in replicates]
+    errors = np.where(np.isfinite(variances), np.sqrt(np.maximum(variances, 0.0)), drawn)
+    found = interval if not isinstance(interval, str) else None
     return Gap(
         raw=raw,
         null_mean=null.mean if judged else None,
         adjusted=float(np.sqrt(max(0.0, raw**2 - null.mean_square))) if judged else None,
         p_value=null.p_value if judged else None,
-        detectable=detectable_gap([standard_error(group) for group in replicates], alpha=alpha),
-        ci_low=low,
-        ci_high=high,
+        detectable=detectable_gap(errors.tolist(), alpha=alpha),
+        ci_low=found.low if found else None,
+        ci_high=found.high if found else None,
+        interval=found.method if found else None,
         best=best,
         worst=worst,
         reason=reason,
     )
+
+
+def _interval(
+    values: Array, replicates: Array, variances: Array, sizes: Array, best: int, worst: int, alpha: float
+) -> Interval | str:
+    if not replicates.shape[1]:
+        return _normal_interval(values, variances, best, worst, alpha)
+    if len(values) > 2:
+        return gap_interval(values, replicates, alpha, np.maximum(2, np.round(sizes)))
+    sign = 1.0 if values[best] >= values[worst] else -1.0
+    found = percentile_interval(sign * (replicates[best] - replicates[worst]), alpha)
+    return Interval(*found, "percentile") if isinstance(found, tuple) else found
+
+
+def _normal_interval(values: Array, variances: Array, best: int, worst: int, alpha: float) -> Interval | str:
+    from scipy.special import ndtri
+
+    if len(values) > 2 or not np.isfinite(variances).all():
+        return "no_replicates"
+    half = float(ndtri(1.0 - alpha / 2.0) * np.sqrt(variances.sum()))
+    apart = float(abs(values[best] - values[worst]))
+    return Interval(apart - half, apart + half, "normal")
 
 
 def detectable_gap(errors: list[float], *, alpha: float) -> float | None:

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PRIMARY = ("auc", "dice")
+#: The kind whose p-values are tests; all other kinds are read beside it.
+TESTED = "max-min"
+_HYPOTHESIS = (
+    "dataset", "model", "usage", "mitigation", "seed", "split", "target", "structure", "prompt", "task", "attribute",
+    "convention",
+)  # fmt: skip
 
 
 def holm(p: Sequence[float] | Array) -> Array:
@@ -90,12 +96,14 @@ def adjust(gaps: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A copy, same rows in the same order. Rows without a p-value belong to no family and keep a null.
+        A copy, same rows in the same order. Rows without a p-value belong to no family and keep a null. The tests of a family
+        are its max-min gaps; other kinds say something else about the same groups and take over the adjusted value (kinds of
+        several metrics, as equalized odds, the smallest one times their number).
     """
     adjusted = gaps.copy()
     adjusted["p_adjusted"] = np.nan
-    tested = gaps[gaps["p_value"].notna()]
-    primary = tested["metric"].isin(PRIMARY)
+    tested = gaps[_is_test(gaps)]
+    primary = is_primary(tested)
     families: list[tuple[pd.DataFrame, Callable[[Array], Array]]] = [
         (tested[primary], holm),
         (tested[~primary], benjamini_hochberg),
@@ -103,14 +111,44 @@ def adjust(gaps: pd.DataFrame) -> pd.DataFrame:
     for rows, method in families:
         for _, family in rows.groupby("dataset", dropna=False, sort=True):
             adjusted.loc[family.index, "p_adjusted"] = method(family["p_value"].to_numpy(np.float64))
-    return adjusted
+    return _carry_over(adjusted)
+
+
+def is_primary(gaps: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which rows are of a primary metric; re-weighted and otherwise derived values (``...|...``) are not."""
+    return gaps["metric"].isin(PRIMARY) & ~gaps["convention"].str.contains("|", regex=False)
+
+
+def _is_test(gaps: pd.DataFrame) -> pd.Series[bool]:
+    return gaps["p_value"].notna() & (gaps["kind"] == TESTED)
+
+
+def _carry_over(gaps: pd.DataFrame) -> pd.DataFrame:
+    """Give kinds other than max-min the adjusted p-values of the gaps that test the same hypothesis."""
+    from evaluator.metrics.disparity import disparity
+
+    keys = [name for name in _HYPOTHESIS if name in gaps.columns]
+    rows = [tuple(map(str, row)) for row in gaps[keys].itertuples(index=False)]
+    found = {
+        (*row, metric): p
+        for row, metric, kind, p in zip(rows, gaps["metric"], gaps["kind"], gaps["p_adjusted"], strict=True)
+        if kind == TESTED
+    }
+    values = gaps["p_adjusted"].tolist()
+    wanted = zip(rows, gaps["metric"], gaps["kind"], gaps["p_value"].notna(), strict=True)
+    for place, (row, metric, kind, judged) in enumerate(wanted):
+        if kind == TESTED or not judged:
+            continue
+        parts = disparity(kind).parts or (metric,)
+        known = [found[(*row, part)] for part in parts if (*row, part) in found]
+        values[place] = min(1.0, len(parts) * min(known)) if len(known) == len(parts) else np.nan
+    return gaps.assign(p_adjusted=values)
 
 
 def family_size(gaps: pd.DataFrame) -> pd.Series[int]:
     """Count for each row how many tests its family holds (0 for a row without a p-value)."""
     import pandas as pd
 
-    tested = gaps["p_value"].notna()
-    keys = [gaps["dataset"].fillna(""), gaps["metric"].isin(PRIMARY)]
-    counts = tested.groupby(keys).transform("sum")
-    return pd.Series(np.where(tested, counts, 0), index=gaps.index, dtype=np.int64)
+    keys = [gaps["dataset"].fillna(""), is_primary(gaps)]
+    counts = _is_test(gaps).groupby(keys).transform("sum")
+    return pd.Series(np.where(gaps["p_value"].notna(), counts, 0), index=gaps.index, dtype=np.int64)

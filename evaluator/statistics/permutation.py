@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.metrics.kernels import shuffled
 from evaluator.metrics.metric import Array, Metric
 from evaluator.statistics.bootstrap import BLOCK, stream
 from evaluator.statistics.partition import Ints, Partition
@@ -39,8 +40,10 @@ class NullGaps:
 
     Attributes
     ----------
-    gap
-        ``[R]`` max - min of the groups' values; NaN where a value was undefined.
+    values, variances
+        ``[R, G]`` values of the groups and their squared standard errors; NaN where undefined.
+    overall
+        Value over all groups together, the same for every permutation.
     statistic
         ``[R]`` Q; NaN likewise.
     observed
@@ -49,10 +52,17 @@ class NullGaps:
         p of Welch's F test on the data, the lower limit of `p_value`.
     """
 
-    gap: Array
+    values: Array
+    variances: Array
+    overall: float
     statistic: Array
     observed: float
     welch: float = 0.0
+
+    @property
+    def gap(self) -> Array:
+        """``[R]`` max - min of the groups' values; NaN where a value was undefined."""
+        return np.asarray(self.values.max(axis=1) - self.values.min(axis=1))
 
     @property
     def mean(self) -> float:
@@ -121,19 +131,22 @@ def permute_groups(
     strata = _strata(exchange, data, partition, observed < len(groups))
     spreads = Spreads.prepare(metrics, data, partition)
     purpose = f"permutation:{attribute}:{exchange}"
-    gaps = np.full((len(metrics), permutations), np.nan)
-    statistics = gaps.copy()
+    values = np.full((len(metrics), permutations, len(groups)), np.nan)
+    variances, statistics = values.copy(), np.full((len(metrics), permutations), np.nan)
+    together = spreads(np.where(observed < len(groups), 0, 1)[None], 1)
+    overall = [float(spread.value[0, 0]) for spread in together]
     first = np.full((len(metrics), 2), np.nan)
     for where, codes in _assignments(observed, strata, permutations, seed, subjects, purpose):
         for position, spread in enumerate(spreads(codes, len(groups))):
-            variance = _pooled_variance(spread)
+            variance = pooled_variance(spread)
             if where is None:
-                first[position] = _wald(spread, variance)[0], _welch(spread, variance)
+                first[position] = _wald(spread, variance)[0], welch_p(spread, variance)
             else:
-                gaps[position, where] = spread.value.max(axis=1) - spread.value.min(axis=1)
+                values[position, where], variances[position, where] = spread.value, spread.variance
                 statistics[position, where] = _wald(spread, variance)
     return [
-        NullGaps(gaps[i], statistics[i], float(first[i, 0]), float(first[i, 1])) for i in range(len(metrics))
+        NullGaps(values[i], variances[i], overall[i], statistics[i], *map(float, first[i]))
+        for i in range(len(metrics))
     ]
 
 
@@ -143,11 +156,17 @@ def _strata(exchange: str, data: Any, partition: Partition, valid: NDArray[np.bo
     order = order[valid[order]]
     if exchange == "subjects":
         return [order]
-    labels = np.zeros((partition.units, int(data.label.max(initial=0)) + 1), bool)
-    labels[partition.row_unit, data.label] = True
-    _, stratum = np.unique(labels, axis=0, return_inverse=True)
-    stratum = stratum.ravel()
+    stratum = _label_sets(data.label, partition)
     return [order[stratum[order] == number] for number in range(int(stratum.max(initial=-1)) + 1)]
+
+
+def _label_sets(label: Ints, partition: Partition) -> Ints:
+    """Return a number for the set of labels that each unit has; ``[m]``."""
+    labels = np.zeros((partition.units, int(label.max(initial=0)) + 1), np.uint8)
+    labels[partition.row_unit, label] = 1
+    packed = np.ascontiguousarray(np.packbits(labels, axis=1))
+    whole = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
+    return np.unique(whole, return_inverse=True)[1].astype(np.int64).ravel()
 
 
 def _assignments(
@@ -164,12 +183,13 @@ def _assignments(
         generator = stream(seed, purpose, subjects, block)
         codes = np.tile(observed, (BLOCK, 1))
         for units in strata:
-            codes[:, units] = generator.permuted(codes[:, units], axis=1)
+            bits = generator.integers(0, 1 << 32, (BLOCK, len(units)), np.uint32)
+            shuffled(codes, units, bits)
         stop = min(start + BLOCK, permutations)
         yield slice(start, stop), codes[: stop - start]
 
 
-def _pooled_variance(spread: Spread) -> Array:
+def pooled_variance(spread: Spread) -> Array:
     """Return the variances ``[b, G]`` with one unit's pooled variance over the number of units added to each."""
     per_unit = spread.variance * spread.size
     pooled = (per_unit * spread.size).sum(axis=1, keepdims=True) / spread.size.sum(axis=1, keepdims=True)
@@ -186,7 +206,7 @@ def _wald(spread: Spread, variance: Array) -> Array:
     return np.asarray(np.where(constant, np.where(differ, np.inf, 0.0), wald))
 
 
-def _welch(spread: Spread, variance: Array) -> float:
+def welch_p(spread: Spread, variance: Array) -> float:
     """Return the p-value of Welch's F test (Welch 1951) on the first assignment."""
     from scipy.stats import f
 

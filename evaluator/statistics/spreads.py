@@ -1,8 +1,8 @@
 """Values of groups with their variances, for many assignments of units to groups at once.
 
-Ratios: the delta method on sums of terms and of their products, one matrix product for all metrics. Areas
-under ROC curves: every assignment is sorted by group and score in one stable sort, and placement values
-(DeLong 1988; Obuchowski 1997 for several samples per subject) are differences of cumulative sums.
+Sums: the delta method. Few columns: sums of terms and of their products by group. Many (bins, classes): two sparse passes, one
+for the sums and one for the squared influences. Areas under curves: placement values (DeLong 1988; Obuchowski 1997 for several
+samples per subject), influences of average precision; lines: the sandwich.
 """
 
 from __future__ import annotations
@@ -14,13 +14,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.metrics.metric import Array, Metric, Ranks, Ratios, exactly_summable, sums_by, unit_terms
-from evaluator.statistics.partition import Ints, Partition
+from evaluator.metrics.kernels import (
+    area_influences,
+    dense_sums,
+    permuted_areas,
+    precision_influences,
+    sparse_squares,
+    sparse_sums,
+    squares_by_group,
+)
+from evaluator.metrics.metric import Array, Line, Metric, Ranks, Sums, positive
+from evaluator.metrics.summing import exactly_summable
+from evaluator.statistics.curves import Curve
+from evaluator.statistics.lines import LinePoints
+from evaluator.statistics.partition import Partition
+from evaluator.statistics.resampling import adjusted_precision
+from evaluator.statistics.terms import TermTable
 
 Codes = NDArray[np.int16]
 
-#: Rows x assignments sorted at once: bounds memory.
-_CELLS = 2_000_000
+#: Forms with more columns are summed sparsely: their products would be more than the passes cost.
+_DENSE = 6
 
 
 class Spread(NamedTuple):
@@ -40,259 +54,255 @@ class Spread(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RatioMoments:
-    """Sums of terms and of their products for several ratio metrics: one matrix product serves them all.
+class Spreads:
+    """All metrics of one call, prepared for any number of assignments.
 
     Attributes
     ----------
-    forms
-        The metrics' forms.
-    table
-        ``[m, columns]`` per unit: for each form its terms, the products of two terms that are not 0
-        everywhere, and whether the unit contributes at all.
-    layouts
-        For each form where its columns are.
+    metrics
+        What is computed.
+    units
+        m.
+    dense, sparse
+        Tables of the forms of sums, by their place among the metrics.
+    curves, lines
+        Sorted rows of ranks, and points of lines, by place.
     """
 
-    forms: tuple[Ratios, ...]
-    table: Array
-    layouts: tuple[_Layout, ...]
-
-    @classmethod
-    def prepare(cls, forms: Sequence[Ratios], data: Any, partition: Partition) -> RatioMoments:
-        """Compute the table."""
-        tables: list[Array] = [np.zeros((partition.units, 0))]
-        layouts: list[_Layout] = []
-        for form in forms:
-            terms = unit_terms(form, data, partition.row_unit, partition.units)
-            first, second = np.triu_indices(terms.shape[1])
-            products = exactly_summable(terms[:, first] * terms[:, second], len(terms))
-            kept = np.flatnonzero(products.any(axis=0))
-            touches = (terms != 0).any(axis=1, keepdims=True).astype(np.float64)
-            start = sum(table.shape[1] for table in tables)
-            layouts.append(_Layout(start, terms.shape[1], first[kept], second[kept]))
-            tables.append(np.concatenate([terms, products[:, kept], touches], axis=1))
-        return cls(tuple(forms), np.concatenate(tables, axis=1), tuple(layouts))
-
-    def spreads(self, codes: Codes, groups: int) -> list[Spread]:
-        """Compute all forms for assignments of units to groups.
-
-        Parameters
-        ----------
-        codes
-            ``[b, m]`` group of each unit in each assignment; codes from `groups` on stay out.
-        groups
-            G.
-
-        Returns
-        -------
-        list of Spread
-            One per form. The variance is ``n / (n - 1) sum_i (gradient . terms_i)^2`` over the n units that
-            contribute.
-        """
-        members = [(codes == group).astype(np.float64) for group in range(groups)]
-        sums = np.stack([inside @ self.table for inside in members], axis=1)
-        return [layout.spread(form, sums) for form, layout in zip(self.forms, self.layouts, strict=True)]
-
-
-class _Layout(NamedTuple):
-    """Columns of one form: terms from `start`, then products of terms `first` and `second`, then the count."""
-
-    start: int
-    width: int
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-
-    def spread(self, form: Ratios, sums: Array) -> Spread:
-        middle = self.start + self.width
-        end = middle + len(self.first)
-        terms, products, size = sums[..., self.start : middle], sums[..., middle:end], sums[..., end]
-        slope = form.gradient(terms)
-        times = np.where(self.first == self.second, 1.0, 2.0)
-        squares = (slope[..., self.first] * slope[..., self.second] * products * times).sum(axis=-1)
-        return Spread(form.value(terms), np.maximum(squares, 0.0) * _small_sample(size), size)
-
-
-def rank_spread(form: Ranks, data: Any, partition: Partition, codes: Codes, groups: int) -> Spread:
-    """Compute a rank metric for assignments of units to groups (see :meth:`RatioMoments.spreads`).
-
-    Notes
-    -----
-    For one sample per unit the variance is DeLong's.
-    """
-    curves = [_SortedRows.sort(score, positive, partition) for score, positive in form.problems(data)]
-    step = max(1, _CELLS // max(1, len(partition.row_unit)))
-    parts = [
-        _rank_spread(curves, codes[start : start + step], groups) for start in range(0, len(codes), step)
-    ]
-    return Spread(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-
-
-class _SortedRows(NamedTuple):
-    """Rows of one curve in rising order of score; rows of equal `tie` have equal scores."""
-
-    tie: Ints
-    positive: NDArray[np.bool_]
-    unit: Ints
+    metrics: tuple[Metric, ...]
     units: int
+    dense: DenseForms
+    sparse: dict[int, SparseForm]
+    curves: dict[int, tuple[Curve, ...]]
+    lines: dict[int, LinePoints]
 
     @classmethod
-    def sort(cls, score: Array, positive: NDArray[np.bool_], partition: Partition) -> _SortedRows:
-        order = np.argsort(score, kind="stable")
-        tie = np.cumsum(_changes(score[order]), dtype=np.int64)
-        return cls(tie, positive[order], partition.row_unit[order], partition.units)
+    def prepare(
+        cls, metrics: Sequence[Metric], data: Any, partition: Partition, share: Array | None = None
+    ) -> Spreads:
+        """Sort and sum once what every assignment needs; `share` ``[n]`` re-weights rows of sums."""
+        forms = [metric.form if isinstance(metric.form, Sums) else None for metric in metrics]
+        table = TermTable.build(forms, data, partition, share)
+        widths = {place: where.stop - where.start for place, where in enumerate(table.where) if where}
+        row_unit = partition.row_unit
+        return cls(
+            tuple(metrics),
+            partition.units,
+            DenseForms.build([p for p, width in widths.items() if width <= _DENSE], forms, table),
+            _sparse_forms([p for p, width in widths.items() if width > _DENSE], forms, table),
+            {
+                place: tuple(
+                    Curve.sort(score, marked, row_unit) for score, marked in metric.form.curves(data)
+                )
+                for place, metric in enumerate(metrics)
+                if isinstance(metric.form, Ranks)
+            },
+            {
+                place: LinePoints.of(*metric.form.points(data), row_unit, metric.form.parameter)
+                for place, metric in enumerate(metrics)
+                if isinstance(metric.form, Line)
+            },
+        )
+
+    def __call__(self, codes: Codes, groups: int) -> Iterator[Spread]:
+        """Yield the spread of each metric for assignments ``[b, m]``; codes from `groups` on stay out."""
+        codes = np.ascontiguousarray(codes, np.int16)
+        dense = self.dense.spreads(codes, groups)
+        for place, metric in enumerate(self.metrics):
+            if place in dense:
+                yield dense[place]
+            elif place in self.sparse:
+                yield self.sparse[place].spread(codes, groups)
+            elif isinstance(metric.form, Ranks):
+                yield _rank_spread(metric.form, self.curves[place], self.units, codes, groups)
+            elif isinstance(metric.form, Line):
+                yield Spread(*self.lines[place].spread(codes, groups))
+            else:
+                nothing = np.full((len(codes), groups), np.nan)
+                yield Spread(nothing, nothing, nothing)
 
 
-class _Segments(NamedTuple):
-    """Rows of all assignments, sorted by (assignment, group), then score.
+@dataclass(frozen=True)
+class DenseForms:
+    """Forms of few columns: terms, products of terms, and whether a unit contributes.
 
     Attributes
     ----------
-    cell
-        Number of the (assignment, unit).
-    positive
-        Class of the row.
-    won
-        Twice the number of rows of the other class in the same segment that the row is on the right side of;
-        equals count 1.
-    segment
-        Number of the (assignment, group).
-    positives, negatives
-        ``[segments]`` counts.
+    forms, columns
+        Each form with its columns of `table`, by its place among the metrics.
+    pairs
+        Products: columns of the two factors, and of the product.
+    touches
+        Column that counts the contributing units, by place.
+    table
+        ``[m, K]``.
     """
 
-    cell: Ints
-    positive: NDArray[np.bool_]
-    won: Ints
-    segment: Ints
-    positives: Ints
-    negatives: Ints
+    forms: dict[int, Sums]
+    columns: dict[int, slice]
+    pairs: dict[tuple[int, int], int]
+    touches: dict[int, int]
+    table: Array
+
+    @classmethod
+    def build(cls, places: Sequence[int], forms: Sequence[Sums | None], terms: TermTable) -> DenseForms:
+        """Compute products that are not 0 everywhere, once for all forms that share terms."""
+        units = len(terms.table)
+        extra: list[Array] = []
+        pairs: dict[tuple[int, int], int] = {}
+        touches: dict[int, int] = {}
+        counted: dict[tuple[int, ...], int] = {}
+        chosen: dict[int, Sums] = {}
+        width = terms.table.shape[1]
+        for place in places:
+            form = forms[place]
+            assert form is not None  # noqa: S101 - a form of sums, as chosen
+            chosen[place] = form
+            where = terms.columns(place)
+            mine = terms.table[:, where]
+            for first, second in zip(*np.triu_indices(mine.shape[1]), strict=True):
+                key = (where.start + int(first), where.start + int(second))
+                if key in pairs:
+                    continue
+                product = mine[:, first] * mine[:, second]
+                if product.any():
+                    pairs[key] = width + len(extra)
+                    extra.append(exactly_summable(product[:, None], units)[:, 0])
+            used = form.used(mine.shape[1])
+            shared = (where.start, *used.tolist())
+            if shared not in counted:
+                counted[shared] = width + len(extra)
+                extra.append((mine[:, used] != 0).any(axis=1).astype(np.float64))
+            touches[place] = counted[shared]
+        table = np.column_stack([terms.table, *extra]) if places else np.zeros((units, 0))
+        return cls(chosen, {p: terms.columns(p) for p in places}, pairs, touches, np.ascontiguousarray(table))
+
+    def spreads(self, codes: Codes, groups: int) -> dict[int, Spread]:
+        """Compute all forms; the variance is ``n / (n - 1) sum_i (gradient . terms_i)^2`` over n contributing units."""
+        if not self.forms:
+            return {}
+        sums = dense_sums(self.table, codes, groups)
+        return {place: self._spread(place, form, sums) for place, form in self.forms.items()}
+
+    def _spread(self, place: int, form: Sums, sums: Array) -> Spread:
+        where, size = self.columns[place], sums[..., self.touches[place]]
+        slope = form.gradient(sums[..., where])
+        squares = np.zeros(size.shape)
+        for (first, second), column in self.pairs.items():
+            if where.start <= first and second < where.stop:
+                times = 1.0 if first == second else 2.0
+                both = slope[..., first - where.start] * slope[..., second - where.start]
+                squares = squares + times * both * sums[..., column]
+        return Spread(form.value(sums[..., where]), np.maximum(squares, 0.0) * _small_sample(size), size)
 
 
-def _rank_spread(curves: Sequence[_SortedRows], codes: Codes, groups: int) -> Spread:
-    parts = [_place(rows, codes, groups) for rows in curves]
-    areas = [_area(part) for part in parts]
-    shape = (len(codes), groups)
-    if len(parts) == 1 and curves[0].units == len(curves[0].unit):
-        variance, size = _variance_of_rows(parts[0], areas[0])
-        return Spread(areas[0].reshape(shape), variance.reshape(shape), size.reshape(shape))
-    cell_segment = _segment_of(codes, groups)
-    influences, sizes = zip(
-        *(_influence(part, area, cell_segment) for part, area in zip(parts, areas, strict=True)), strict=True
+class SparseRows(NamedTuple):
+    """Rows of few columns each: unit u has `columns` and `values` from ``offsets[u]`` on."""
+
+    offsets: NDArray[np.int64]
+    columns: NDArray[np.int32]
+    values: Array
+
+    @classmethod
+    def of(cls, table: Array, kept: NDArray[np.intp]) -> SparseRows:
+        """Take what is not 0 in some columns of ``[m, K]``."""
+        filled = np.zeros(table.shape, bool)
+        filled[:, kept] = table[:, kept] != 0.0
+        offsets = np.concatenate([[0], np.cumsum(filled.sum(axis=1))]).astype(np.int64)
+        return cls(offsets, np.nonzero(filled)[1].astype(np.int32), table[filled])
+
+
+class SparseForm(NamedTuple):
+    """A form of many columns of which a unit has few: all of them, and those that its gradient depends on."""
+
+    form: Sums
+    width: int
+    terms: SparseRows
+    pulling: SparseRows
+
+    def spread(self, codes: Codes, groups: int) -> Spread:
+        """Compute the form (see :meth:`DenseForms.spreads`)."""
+        sums = sparse_sums(*self.terms, self.width, codes, groups)
+        slope = np.ascontiguousarray(self.form.gradient(sums))
+        squares, size = sparse_squares(*self.pulling, slope, codes, groups)
+        return Spread(self.form.value(sums), squares * _small_sample(size), size)
+
+
+def _sparse_forms(
+    places: Sequence[int], forms: Sequence[Sums | None], terms: TermTable
+) -> dict[int, SparseForm]:
+    found: dict[int, SparseForm] = {}
+    for place in places:
+        form = forms[place]
+        assert form is not None  # noqa: S101 - a form of sums, as chosen
+        mine = terms.table[:, terms.columns(place)]
+        width = mine.shape[1]
+        rows, pulling = SparseRows.of(mine, np.arange(width)), SparseRows.of(mine, form.used(width))
+        found[place] = SparseForm(form, width, rows, pulling)
+    return found
+
+
+def _rank_spread(form: Ranks, curves: Sequence[Curve], units: int, codes: Codes, groups: int) -> Spread:
+    if form.area != "roc":
+        return _precision_spread(form, curves[0], units, codes, groups)
+    if len(curves) == 1 and units == len(curves[0].unit):
+        return _delong(curves[0], codes, groups)
+    influence = np.zeros((len(codes), units))
+    found = [
+        area_influences(curve.positive, curve.unit, curve.ends, codes, groups, 1.0 / len(curves), influence)
+        for curve in curves
+    ]
+    value, size = (np.mean([part[which] for part in found], axis=0) for which in (0, 1))
+    return Spread(value, np.where(np.isnan(value), np.nan, squares_by_group(influence, codes, groups)), size)
+
+
+def _delong(curve: Curve, codes: Codes, groups: int) -> Spread:
+    """Return areas with DeLong's variance: every unit has one row."""
+    won, upper, lower, above, below = permuted_areas(curve.positive, curve.unit, curve.ends, codes, groups)
+    area = won / positive(2.0 * above * below)
+    variance = np.zeros(area.shape)
+    for squares, own, other in ((upper, above, below), (lower, below, above)):
+        spread = squares / (4.0 * positive(other) ** 2) - own * area**2
+        variance = variance + np.maximum(spread, 0.0) * _small_sample(own) / positive(own) ** 2
+    return Spread(area, variance, above * below / positive(above + below))
+
+
+def _precision_spread(form: Ranks, curve: Curve, units: int, codes: Codes, groups: int) -> Spread:
+    influence = np.zeros((len(codes), units))
+    value, above, below = precision_influences(
+        curve.positive, curve.unit, curve.ends, codes, groups, influence
     )
-    influence = np.mean(influences, axis=0)
-    variance = sums_by(cell_segment, influence**2, len(codes) * groups)
-    value, size = np.mean(areas, axis=0), np.mean(sizes, axis=0)
-    return Spread(value.reshape(shape), variance.reshape(shape), size.reshape(shape))
+    if form.area == "precision:adjusted":
+        influence = _adjust(influence, curve, codes, value, above, below)
+        value = adjusted_precision(value, above, below)
+    size = above * below / positive(above + below)
+    squares = squares_by_group(influence, codes, groups) * _small_sample(above + below)
+    return Spread(value, np.where(np.isnan(value), np.nan, squares), size)
 
 
-def _place(rows: _SortedRows, codes: Codes, groups: int) -> _Segments:
-    """Sort the rows of all assignments and count the pairs that each row wins.
-
-    Notes
-    -----
-    The sort is stable, so every segment keeps the order of scores and every count is a difference of
-    cumulative sums.
-    """
-    segments, count = len(codes) * groups, len(rows.tie)
-    unsorted = _segment_of(codes[:, rows.unit], groups)
-    order = np.argsort(unsorted.astype(np.uint16) if segments <= 0xFFFF else unsorted, kind="stable")
-    assignment = np.arange(len(codes))[:, None]
-    row = order.reshape(len(codes), count) - assignment * count
-    cell = (rows.unit[row] + assignment * rows.units).ravel()
-    row = row.ravel()
-    sizes = np.bincount(unsorted, minlength=segments)
-    segment = np.repeat(np.arange(segments), sizes)
-    positive = rows.positive[row]
-    totals = [np.concatenate([[0], np.cumsum(marks)]) for marks in (~positive, positive)]
-    edges = np.concatenate([[0], np.cumsum(sizes)])
-    negatives, positives = (np.diff(total[edges]) for total in totals)
-    start = np.flatnonzero(_changes(rows.tie[row]) | _changes(segment))
-    end = np.append(start[1:], len(row))
-    twice = [np.repeat(total[start] + total[end], end - start) for total in totals]
-    below = twice[0] - 2 * totals[0][edges[:-1]][segment]
-    above = 2 * totals[1][edges[1:]][segment] - twice[1]
-    return _Segments(cell, positive, np.where(positive, below, above), segment, positives, negatives)
+def _adjust(
+    influence: Array, curve: Curve, codes: Codes, precision: Array, above: Array, below: Array
+) -> Array:
+    """Carry influences on AP over to 1 - ln AP / ln prevalence by the chain rule."""
+    outside = np.full((len(codes), 1), np.nan)
+    total = above + below
+    log_prevalence = np.log(positive(above / positive(total)))
+    inner = np.concatenate([-1.0 / (precision * log_prevalence), outside], axis=1)
+    outer = np.concatenate([np.log(precision) / log_prevalence**2, outside], axis=1)
+    per_positive = np.concatenate([1.0 / positive(above), outside], axis=1)
+    per_row = np.concatenate([1.0 / positive(total), outside], axis=1)
+    rows = np.bincount(curve.unit, minlength=codes.shape[1])
+    marked = np.bincount(curve.unit, curve.positive, minlength=codes.shape[1])
+    group = np.minimum(codes, precision.shape[1]).astype(np.intp)
+    share = marked * _of_unit(per_positive, group) - rows * _of_unit(per_row, group)
+    return np.asarray(_of_unit(inner, group) * influence + _of_unit(outer, group) * share)
 
 
-def _area(part: _Segments) -> Array:
-    """Return the area of each segment; NaN where a class is missing."""
-    won = sums_by(part.segment, np.where(part.positive, part.won, 0), len(part.positives))
-    return won / (2.0 * _or_nan(part.positives) * _or_nan(part.negatives))
-
-
-def _variance_of_rows(part: _Segments, area: Array) -> tuple[Array, Array]:
-    """Return DeLong's variance of each segment, where every unit has one row, and the size it rests on."""
-    variance = np.zeros(len(area))
-    for side, own, other in (
-        (part.positive, part.positives, part.negatives),
-        (~part.positive, part.negatives, part.positives),
-    ):
-        squares = sums_by(part.segment[side], part.won[side].astype(np.float64) ** 2, len(area))
-        spread = squares / (4.0 * _or_nan(other) ** 2) - own * area**2
-        variance += np.maximum(spread, 0.0) * _small_sample(own) / _or_nan(own) ** 2
-    return variance, part.positives * part.negatives / _or_nan(part.positives + part.negatives)
-
-
-def _influence(part: _Segments, area: Array, cell_segment: Ints) -> tuple[Array, Array]:
-    """Return the influence of each (assignment, unit) on its segment's area, and the size of each segment."""
-    influence = np.zeros(len(cell_segment))
-    units = []
-    for side, own, other in (
-        (part.positive, part.positives, part.negatives),
-        (~part.positive, part.negatives, part.positives),
-    ):
-        has = np.zeros(len(cell_segment))
-        has[part.cell[side]] = 1.0
-        units.append(sums_by(cell_segment, has, len(area)))
-        segment = part.segment[side]
-        weight = np.sqrt(_small_sample(units[-1])) / _or_nan(own)
-        pull = (part.won[side] / (2.0 * _or_nan(other))[segment] - area[segment]) * weight[segment]
-        influence += sums_by(part.cell[side], pull, len(cell_segment))
-    return influence, units[0] * units[1] / _or_nan(units[0] + units[1])
-
-
-def _segment_of(codes: Codes, groups: int) -> Ints:
-    """Return the number of each (assignment, group) pair of ``[b, k]`` codes, flat."""
-    return (codes + np.arange(len(codes))[:, None] * groups).ravel()
-
-
-def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Mark where a value differs from the one before it."""
-    changed = np.ones(len(values), bool)
-    changed[1:] = values[1:] != values[:-1]
-    return changed
-
-
-def _or_nan(counts: NDArray[Any]) -> Array:
-    return np.asarray(np.where(counts > 0, counts, np.nan), np.float64)
+def _of_unit(table: Array, group: NDArray[np.intp]) -> Array:
+    """Return for each assignment and unit ``[b, m]`` the number of its group ``[b, G + 1]``."""
+    return np.asarray(np.take_along_axis(table, group, axis=1))
 
 
 def _small_sample(size: NDArray[Any]) -> Array:
     """``n / (n - 1)``, NaN below 2."""
     return np.asarray(np.where(size > 1, size / np.where(size > 1, size - 1.0, 1.0), np.nan))
-
-
-class Spreads(NamedTuple):
-    """All metrics of one call, ratios in one matrix product."""
-
-    metrics: tuple[Metric, ...]
-    data: Any
-    partition: Partition
-    moments: RatioMoments
-
-    @classmethod
-    def prepare(cls, metrics: Sequence[Metric], data: Any, partition: Partition) -> Spreads:
-        """Sum once what every assignment needs."""
-        forms = [metric.form for metric in metrics if isinstance(metric.form, Ratios)]
-        return cls(tuple(metrics), data, partition, RatioMoments.prepare(forms, data, partition))
-
-    def __call__(self, codes: Codes, groups: int) -> Iterator[Spread]:
-        """Yield the spread of each metric for assignments ``[b, m]``; codes from `groups` on stay out."""
-        ratios = iter(self.moments.spreads(codes, groups))
-        for metric in self.metrics:
-            if isinstance(metric.form, Ranks):
-                whole = rank_spread(metric.form, self.data, self.partition, codes, groups + 1)
-                yield Spread(*(column[:, :groups] for column in whole))
-            else:
-                yield next(ratios)

@@ -67,7 +67,11 @@ def masks(subjects=120, *, slices=1, seed=0, worse=None, by=0.0):
             "iou": dice / (2 - dice),
             "hd95_mm": np.float32(np.nan),
             "hd95_px": (20 * (1 - dice)).astype("float32"),
+            "assd_mm": np.float32(np.nan),
+            "assd_px": (5 * (1 - dice)).astype("float32"),
             "nsd": dice,
+            "volume_true": 100.0,
+            "volume_predicted": 100.0,
             "status": "ok",
             "reason": None,
         }
@@ -78,17 +82,27 @@ def masks(subjects=120, *, slices=1, seed=0, worse=None, by=0.0):
 
 
 def predicted(predictions, attributes, groups=None, settings=QUICK, target=SICK, keys=KEYS):
-    """Measure predictions; both tables as DataFrames."""
+    """Measure predictions; metrics of the measured split and max-min gaps as DataFrames."""
+    measured = measurement(predictions, attributes, groups, settings, target, keys)
+    metrics, gaps = measured.metrics.to_pandas(), measured.gaps.to_pandas()
+    return (
+        metrics[metrics["split"] == settings.split].reset_index(drop=True),
+        gaps[gaps["kind"] == "max-min"].reset_index(drop=True),
+    )
+
+
+def measurement(predictions, attributes, groups=None, settings=QUICK, target=SICK, keys=KEYS):
+    """Measure predictions; all tables."""
     rules = parse_groups({"sex": {}} if groups is None else groups)
-    measured = measure_predictions(predictions, attributes, target, rules, settings, keys)
-    return measured.metrics.to_pandas(), measured.gaps.to_pandas()
+    return measure_predictions(predictions, attributes, target, rules, settings, keys)
 
 
 def segmented(segmentations, attributes, groups=None, settings=QUICK, keys=KEYS):
-    """Measure segmentations; both tables as DataFrames."""
+    """Measure segmentations; metrics and max-min gaps as DataFrames."""
     rules = parse_groups({"sex": {}} if groups is None else groups)
     measured = measure_segmentations(segmentations, attributes, rules, settings, keys)
-    return measured.metrics.to_pandas(), measured.gaps.to_pandas()
+    gaps = measured.gaps.to_pandas()
+    return measured.metrics.to_pandas(), gaps[gaps["kind"] == "max-min"].reset_index(drop=True)
 
 
 def row(table, **where):

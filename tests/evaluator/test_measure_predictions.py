@@ -34,11 +34,14 @@ def test_every_metric_has_its_counts_and_an_interval_around_its_value():
     metrics, _ = predicted(*cases(400))
     numbers = metrics[metrics["metric"] != "threshold"]
     assert set(numbers["metric"]) == {
-        "auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "brier", "ece",
+        "auc", "average_precision", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "f1",
+        "selection_rate", "brier", "log_loss", "ece", "ce2",
     }  # fmt: skip
     assert (numbers["status"] == "ok").all()
     assert (numbers["ci_low"] < numbers["ci_high"]).all()
-    others = numbers[numbers["metric"] != "ece"]
+    methods = numbers.drop_duplicates("metric").set_index("metric")["interval"]
+    assert (methods["auc"], methods["accuracy"], methods["ece"]) == ("delong-logit", "wilson", "percentile")
+    others = numbers[~numbers["metric"].isin(["ece", "ce2"])]
     assert ((others["ci_low"] <= others["value"]) & (others["value"] <= others["ci_high"])).all()
     overall = row(numbers, group="all", metric="auc")
     assert overall["n"] == overall["n_pos"] + overall["n_neg"] == overall["n_subjects"] == 400
@@ -95,8 +98,11 @@ def test_duplicating_every_image_of_each_subject_does_not_narrow_intervals():
     copies = [table.assign(sample_id=table["sample_id"] + "b") for table in (predictions, attributes)]
     once, gaps = predicted(predictions, attributes)
     twice, twice_gaps = predicted(pd.concat([predictions, copies[0]]), pd.concat([attributes, copies[1]]))
-    columns = ["value", "ci_low", "ci_high", "n_subjects"]
+    columns = ["value", "n_subjects"]
     pd.testing.assert_frame_equal(once[columns], twice[columns], check_exact=False, atol=1e-9)
+    widths = [(table["ci_high"] - table["ci_low"]).dropna() for table in (once, twice)]
+    ratio = widths[1] / widths[0]
+    assert ratio.between(1 - 1e-9, 1.15).all()  # shares of clustered rows are a little more careful
     assert row(twice, group="all", metric="auc")["n"] == 2 * row(once, group="all", metric="auc")["n"]
     numbers = ["raw", "null_mean", "p_value"]
     pd.testing.assert_frame_equal(gaps[numbers], twice_gaps[numbers], check_exact=False, atol=1e-9)
@@ -131,6 +137,8 @@ def test_unknown_subjects_change_no_number_of_the_gap_but_through_the_draws():
     known = attributes["sex"].notna().to_numpy()
     _, gaps = predicted(predictions, attributes)
     _, without = predicted(predictions[known], attributes[known])
+    # The bins of equal mass are those of all rows, whoever they are of.
+    gaps, without = (table[table["metric"] != "ce2"] for table in (gaps, without))
     assert gaps["raw"].tolist() == pytest.approx(without["raw"].tolist(), abs=1e-12)
 
 
@@ -293,7 +301,7 @@ def test_further_conventions_add_rows():
     assert len(gaps[gaps["metric"] == "sensitivity"]) == 3
 
 
-def test_perfect_group_has_a_wilson_interval_and_not_a_point():
+def test_perfect_group_has_an_interval_and_not_a_point():
     predictions, attributes = cases(100)
     sick = (predictions["label"] == "sick").to_numpy()
     perfect = predictions.assign(scores=[np.array([1 - s, s], float) for s in sick * 0.8 + 0.1])
@@ -301,10 +309,10 @@ def test_perfect_group_has_a_wilson_interval_and_not_a_point():
     found = row(metrics, group="all", metric="accuracy")
     assert found["value"] == 1.0
     assert 0.95 < found["ci_low"] < found["ci_high"] == 1.0
-    assert "Wilson" in found["reason"]
+    assert found["interval"] == "clopper-pearson"
     auc = row(metrics, group="all", metric="auc")
-    assert np.isnan(auc["ci_low"])
-    assert auc["reason"] == "no interval: no_variation"
+    assert 0.9 < auc["ci_low"] < auc["ci_high"] == 1.0
+    assert auc["interval"] == "newcombe"
     gap = row(gaps, metric="auc")
     assert (gap["raw"], gap["p_value"]) == (0.0, 1.0)
     assert np.isnan(gap["detectable"])
@@ -323,7 +331,8 @@ def test_many_classes_are_measured_without_positives():
     metrics, gaps = predicted(*many_classes(), target=Target("disease", ("a", "b", "c")))
     overall = metrics[metrics["group"] == "all"]
     assert overall["convention"].tolist() == [
-        "auc:macro_ovr", "class:argmax", "class:argmax", "brier:multiclass", "ece:top15",
+        "auc:macro_ovr", "class:argmax", "class:argmax", "f1:macro", "brier:multiclass", "log_loss:clip1e-7",
+        "ece:top15", "ce2:debiased",
     ]  # fmt: skip
     assert overall["n_pos"].isna().all()
     assert (gaps["status"] == "ok").all()
@@ -356,15 +365,19 @@ def test_rare_class_of_many_suppresses_what_needs_every_class():
     assert row(gaps, metric="auc")["excluded_groups"].tolist() == ["female"]
 
 
-def test_zero_replicates_and_permutations_give_values_only():
+def test_without_replicates_and_permutations_intervals_are_analytic_and_gaps_untested():
     metrics, gaps = predicted(*cases(100), settings=MeasureSettings(bootstrap=0, permutations=0))
-    found = row(metrics, group="all", metric="auc")
-    assert (found["status"], found["reason"]) == ("ok", "no interval: no_replicates")
-    assert row(gaps, metric="auc")["reason"] == "no_permutations"
+    methods = metrics[metrics["group"] == "all"].set_index("metric")["interval"]
+    assert (methods["auc"], methods["brier"]) == ("delong-logit", "t")
+    gap = row(gaps, metric="auc")
+    assert gap["reason"] == "no_permutations"
+    assert np.isnan(gap["p_value"])
+    assert gap["interval"] == "normal"
+    assert gap["ci_low"] < gap["raw"] < gap["ci_high"]
 
 
 def test_planted_gap_is_found_and_none_is_claimed_where_none_was_planted():
-    planted, fair = cases(900, weaker="male", drop=0.8), cases(900)
+    planted, fair = cases(900, weaker="male", drop=0.8), cases(900, seed=1)
     claims = []
     for data in (planted, fair):
         _, gaps = predicted(*data)
@@ -399,7 +412,8 @@ def test_tables_that_do_not_fit_are_errors(change, text):
     ("settings", "text"),
     [
         ({"threshold": "best"}, "threshold must be"),
-        ({"conventions": ["ece:fixed11"]}, "did you mean 'ece:fixed1"),
+        ({"conventions": ["ece:fixd"]}, "did you mean 'ece:fixedK"),
+        ({"threshold": "test:f1:legacy"}, "chosen on val"),
     ],
 )
 def test_unknown_rules_and_conventions_are_errors(settings, text):
@@ -416,8 +430,8 @@ def test_interval_of_a_perfect_sensitivity_counts_the_subjects_it_rests_on():
     metrics, _ = predicted(right, attributes)
     for metric, n in (("accuracy", 200), ("sensitivity", sick.sum()), ("specificity", (~sick).sum())):
         found = row(metrics, group="all", metric=metric)
-        # Wilson's lower limit of n out of n.
-        assert found["ci_low"] == pytest.approx(n / (n + 1.959964**2), abs=1e-6)
+        # Clopper and Pearson's lower limit of n out of n.
+        assert found["ci_low"] == pytest.approx(0.025 ** (1 / n), abs=1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["Float32", "object"])

@@ -2,11 +2,21 @@ import itertools
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
+from sklearn.metrics import log_loss as sklearn_log_loss
 
-from evaluator.metrics.calibration import brier, ece
+from evaluator.metrics.calibration import (
+    brier,
+    calibration_line,
+    clamped_log_loss,
+    debiased_ce2,
+    ece,
+    log_loss,
+    mass_ece,
+)
 from evaluator.metrics.classification import Scored
-from evaluator.metrics.metric import evaluate
+from evaluator.statistics.resampling import evaluate
 
 GOLDEN_P = np.array(
     [0.05, 0.10, 0.22, 0.31, 0.35, 0.42, 0.48, 0.55, 0.61, 0.66, 0.72, 0.80, 0.84, 0.90, 0.95, 0.97]
@@ -32,6 +42,55 @@ def test_golden_ece_with_ten_fixed_bins(p, expected):
 def test_golden_brier():
     data = binary(GOLDEN_P, GOLDEN_Y)
     assert value(brier(data), data) == pytest.approx(0.1421188, abs=5e-8)
+
+
+def test_golden_equal_mass_and_debiased_errors_with_four_bins():
+    data = binary(GOLDEN_P, GOLDEN_Y)
+    assert value(mass_ece(bins=4), data) == pytest.approx(0.104375, abs=1e-10)
+    assert value(debiased_ce2(bins=4), data) == pytest.approx(-0.0327797, abs=5e-8)
+
+
+def test_the_debiased_error_of_a_calibrated_model_is_zero_on_average():
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(400):
+        p = rng.random(100)
+        data = binary(p, rng.random(100) < p)
+        found.append(value(debiased_ce2(), data))
+    assert abs(np.mean(found)) < 4 * np.std(found) / 20
+    assert min(found) < 0.0
+
+
+def test_log_loss_agrees_with_scikit_learn_and_is_finite_where_a_probability_is_wrong_for_sure():
+    rng = np.random.default_rng(4)
+    p, y = rng.random(300), rng.random(300) < 0.4
+    data = binary(p, y)
+    assert value(log_loss(), data) == pytest.approx(sklearn_log_loss(y, p), abs=1e-10)
+    scores, label = rng.dirichlet(np.ones(4), 200), rng.integers(0, 4, 200)
+    many = Scored(label, scores)
+    assert value(log_loss(), many) == pytest.approx(
+        sklearn_log_loss(label, scores, labels=range(4)), abs=1e-10
+    )
+    sure = binary(np.array([0.0, 1.0]), [1, 1])
+    assert value(log_loss(), sure) == pytest.approx(-np.log(1e-7) / 2)
+    assert value(clamped_log_loss(), sure) == pytest.approx(50.0)
+
+
+def test_the_calibration_line_agrees_with_scikit_learn():
+    rng = np.random.default_rng(5)
+    logit = rng.normal(size=800)
+    p, y = 1 / (1 + np.exp(-logit)), rng.random(800) < 1 / (1 + np.exp(-(0.3 + 0.6 * logit)))
+    data = binary(p, y)
+    slope, intercept = calibration_line(data)
+    fitted = LogisticRegression(C=np.inf, tol=1e-10, max_iter=500).fit(np.log(p / (1 - p))[:, None], y)
+    assert value(slope, data) == pytest.approx(fitted.coef_[0, 0], abs=1e-5)
+    shifted = value(intercept, data)
+    assert (1 / (1 + np.exp(-(logit + shifted)))).mean() == pytest.approx(y.mean(), abs=1e-10)
+
+
+def test_a_separating_calibration_line_is_undefined():
+    data = binary(np.array([0.1, 0.2, 0.8, 0.9]), [0, 0, 1, 1])
+    assert np.isnan(value(calibration_line(data)[0], data))
 
 
 def test_brier_agrees_with_scikit_learn():

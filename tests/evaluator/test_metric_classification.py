@@ -1,12 +1,31 @@
 import numpy as np
 import pytest
-from fairlearn.metrics import MetricFrame, true_positive_rate
+from fairlearn.metrics import MetricFrame, false_positive_rate, true_positive_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
-from evaluator.metrics.classification import Scored, argmax_metrics, auc, threshold_metrics
-from evaluator.metrics.metric import evaluate, exactly_summable
+from evaluator.metrics.classification import (
+    Scored,
+    adjusted_average_precision,
+    argmax_metrics,
+    auc,
+    average_precision,
+    class_f1_metrics,
+    error_rates,
+    generalised_entropy,
+    threshold_metrics,
+)
+from evaluator.metrics.summing import exactly_summable
+from evaluator.statistics.resampling import evaluate
 
 GOLDEN_P = (0.05, 0.10, 0.22, 0.31, 0.35, 0.42, 0.48, 0.55, 0.61, 0.66, 0.72, 0.80, 0.84, 0.90, 0.95, 0.97)  # fmt: skip
 GOLDEN_Y = (0, 0, 0, 1, 0, 0, 1, 0, 1, 1, 0, 1, 1, 1, 1, 1)
@@ -92,11 +111,63 @@ def test_threshold_metrics_agree_with_scikit_learn_and_fairlearn():
 def test_many_classes_agree_with_scikit_learn():
     data = many(np.random.default_rng(2))
     decided = data.scores.argmax(axis=1)
-    accuracy, recall = argmax_metrics(4)
+    accuracy, recall, macro = argmax_metrics(4)
     assert value(accuracy, data)[0] == pytest.approx(accuracy_score(data.label, decided), abs=1e-12)
     assert value(recall, data)[0] == pytest.approx(balanced_accuracy_score(data.label, decided), abs=1e-12)
     expected = roc_auc_score(data.label, data.scores, multi_class="ovr", average="macro")
     assert value(auc(data), data)[0] == pytest.approx(expected, abs=1e-12)
+    by_class = f1_score(data.label, decided, average=None)
+    assert value(macro, data)[0] == pytest.approx(by_class.mean(), abs=1e-12)
+    *single, spread = class_f1_metrics(("a", "b", "c", "d"))
+    np.testing.assert_allclose([value(metric, data)[0] for metric in single], by_class, atol=1e-12)
+    assert [metric.convention for metric in single][1] == "f1:class=b"
+    assert value(spread, data)[0] == pytest.approx(by_class.var(), abs=1e-12)
+
+
+@given(seed=st.integers(0, 10**6), ties=st.sampled_from([2, 10, 10**6]))
+@settings(max_examples=30, deadline=None)
+def test_average_precision_agrees_with_scikit_learn_with_weights_and_ties(seed, ties):
+    rng = np.random.default_rng(seed)
+    p, y = np.round(rng.random(60) * ties) / ties, rng.random(60) < rng.uniform(0.1, 0.9)
+    y[:2] = [False, True]
+    weights = rng.integers(0, 4, (60, 3)).astype(float)
+    weights[:2] = 1
+    data = binary(p, y)
+    expected = np.array([average_precision_score(y, p, sample_weight=column) for column in weights.T])
+    np.testing.assert_allclose(value(average_precision(data), data, weights), expected, atol=1e-12)
+    prevalence = np.array([np.average(y, weights=column) for column in weights.T])
+    adjusted = value(adjusted_average_precision(data), data, weights)
+    np.testing.assert_allclose(adjusted, 1 - np.log(expected) / np.log(prevalence), atol=1e-12)
+
+
+def test_all_rates_agree_with_scikit_learn():
+    rng = np.random.default_rng(7)
+    p, y = rng.random(300), rng.random(300) < 0.3
+    data, decided = binary(p, y), p >= 0.6
+    found = {name: value(metric, data)[0] for name, metric in at(0.6).items()}
+    assert found["ppv"] == pytest.approx(precision_score(y, decided), abs=1e-12)
+    assert found["npv"] == pytest.approx(precision_score(~y, ~decided), abs=1e-12)
+    assert found["f1"] == pytest.approx(f1_score(y, decided), abs=1e-12)
+    assert found["selection_rate"] == pytest.approx(decided.mean(), abs=1e-12)
+    missed, raised = error_rates(0.6, "f", names=("fnr", "fpr"))
+    assert value(missed, data)[0] == pytest.approx(1 - recall_score(y, decided), abs=1e-12)
+    assert value(raised, data)[0] == pytest.approx(false_positive_rate(y, decided), abs=1e-12)
+    assert not missed.higher_is_better
+
+
+def test_generalised_entropy_is_its_definition():
+    rng = np.random.default_rng(8)
+    p, y = rng.random(100), rng.random(100) < 0.5
+    benefit = (p >= 0.3) - y.astype(int) + 1.0
+    expected = ((benefit / benefit.mean()) ** 2 - 1).mean() / 2
+    data = binary(p, y)
+    assert value(generalised_entropy(0.3, "f"), data)[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_thresholds_may_differ_by_row():
+    data = binary((0.2, 0.4, 0.6, 0.8), (0, 1, 0, 1))
+    by_row = threshold_metrics((0.1, 0.5, 0.7, 0.7), "group:val:f1")
+    assert value(by_row[0], data)[0] == 0.5
 
 
 def test_the_boundary_sample_is_decided_positive():

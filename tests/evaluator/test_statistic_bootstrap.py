@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from evaluator.metrics.classification import Scored, auc, threshold_metrics
-from evaluator.metrics.metric import evaluate
 from evaluator.metrics.per_subject import Measured, subject_mean
 from evaluator.statistics.bootstrap import (
     percentile_interval,
@@ -11,7 +10,7 @@ from evaluator.statistics.bootstrap import (
     wilson_interval,
 )
 from evaluator.statistics.partition import Partition
-from evaluator.statistics.resampling import GroupValues
+from evaluator.statistics.resampling import GroupValues, evaluate
 
 PEOPLE = tuple(f"p{i:03d}" for i in range(90))
 

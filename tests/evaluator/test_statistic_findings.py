@@ -4,7 +4,8 @@ import pytest
 from evaluator.statistics.findings import findings, judge
 
 ROW = {
-    "dataset": "d", "metric": "auc", "attribute": "sex", "raw": 0.08, "null_mean": 0.02, "adjusted": 0.075,
+    "dataset": "d", "metric": "auc", "convention": "auc:midrank", "kind": "max-min", "attribute": "sex",
+    "raw": 0.08, "null_mean": 0.02, "adjusted": 0.075,
     "p_value": 0.004, "p_adjusted": 0.01, "detectable": 0.06, "best_group": "male", "worst_group": "female",
     "status": "ok", "reason": None,
 }  # fmt: skip
@@ -71,3 +72,17 @@ def test_power_is_that_of_one_among_all_tests_of_the_family():
         .str.contains("a gap of 0.116 or more would have been found with power 0.8 among 40")
         .all()
     )
+
+
+def test_only_the_judged_kind_of_gap_makes_claims_and_counts_in_the_family():
+    rows = [ROW, {**ROW, "kind": "ratio", "raw": 0.9}, {**ROW, "attribute": "age", "p_adjusted": 0.5}]
+    table = findings(pd.DataFrame(rows), permutations=1000)
+    assert table["attribute"].tolist() == ["sex", "age"]
+    assert table["tests"].tolist() == [2, 2]
+
+
+def test_what_could_have_been_found_is_a_column_and_null_where_it_is_unknown():
+    rows = [{**ROW, "p_adjusted": 0.4}, {**ROW, "p_adjusted": 0.4, "detectable": None}]
+    table = findings(pd.DataFrame(rows))
+    assert table["detectable"].iloc[0] == pytest.approx(0.0652, abs=1e-3)
+    assert pd.isna(table["detectable"].iloc[1])

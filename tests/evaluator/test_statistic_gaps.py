@@ -4,14 +4,23 @@ import pytest
 from evaluator.statistics.gaps import detectable_among, detectable_gap, measure_gap
 from evaluator.statistics.permutation import NullGaps
 
-NULL = NullGaps(np.array([0.01, 0.02, 0.03]), np.array([1.0, 2.0, 3.0]), 2.5)
+
+def null_of(gaps, statistic, observed):
+    """Permuted values of two groups that are so far apart."""
+    values = np.stack([np.zeros(len(gaps)), np.asarray(gaps, float)], axis=1)
+    return NullGaps(values, np.full_like(values, 1e-4), 0.5, np.asarray(statistic, float), observed)
+
+
+NULL = null_of([0.01, 0.02, 0.03], [1.0, 2.0, 3.0], 2.5)
 
 
 def gap(values, replicates=None, null=NULL, higher=True):
     values = np.asarray(values, float)
     if replicates is None:
         replicates = values[:, None] + 0.01 * np.random.default_rng(0).normal(size=(len(values), 500))
-    return measure_gap(values, replicates, null, higher_is_better=higher, alpha=0.05)
+    unknown = np.full(len(values), np.nan)
+    sizes = np.full(len(values), 50.0)
+    return measure_gap(values, replicates, unknown, sizes, null, higher_is_better=higher, alpha=0.05)
 
 
 def test_raw_gap_null_mean_and_adjusted_gap():
@@ -40,9 +49,26 @@ def test_interval_of_two_groups_is_signed_and_may_cross_zero(higher):
     assert (found.ci_low + found.ci_high) / 2 == pytest.approx(0.01, abs=0.003)
 
 
-def test_more_than_two_groups_have_no_interval():
+def test_more_than_two_groups_have_a_simultaneous_interval_of_the_largest_gap():
     found = gap([0.8, 0.7, 0.75])
-    assert (found.ci_low, found.ci_high) == (None, None)
+    assert found.interval == "simultaneous"
+    assert 0.0 < found.ci_low < 0.1 < found.ci_high < 0.2
+    same = gap([0.75, 0.75, 0.75])
+    assert same.ci_low == 0.0 < same.ci_high
+
+
+def test_without_replicates_two_groups_have_a_normal_interval():
+    found = measure_gap(
+        np.array([0.8, 0.7]),
+        np.zeros((2, 0)),
+        np.array([0.03**2, 0.04**2]),
+        np.full(2, 50.0),
+        NULL,
+        higher_is_better=True,
+        alpha=0.05,
+    )
+    assert (found.interval, found.ci_low) == ("normal", pytest.approx(0.1 - 1.959964 * 0.05, abs=1e-6))
+    assert found.detectable == pytest.approx(0.1401, abs=1e-4)
 
 
 @pytest.mark.parametrize(("rate", "n", "expected"), [(0.8, 50, 0.224), (0.8, 100, 0.158), (0.8, 1000, 0.050)])
@@ -67,7 +93,7 @@ def test_detectable_gap_is_unknown_without_standard_errors(errors):
 
 
 def test_without_permutations_the_raw_gap_stays_and_the_rest_is_null_with_a_reason():
-    found = gap([0.8, 0.7], null=NullGaps(np.empty(0), np.empty(0), 1.0))
+    found = gap([0.8, 0.7], null=null_of([], [], 1.0))
     assert found.raw == pytest.approx(0.1)
     assert (found.p_value, found.null_mean, found.adjusted) == (None, None, None)
     assert found.reason == "no_permutations"

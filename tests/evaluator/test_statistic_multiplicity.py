@@ -33,7 +33,8 @@ def test_holm_lies_between_the_raw_value_and_bonferroni(p):
 
 
 def table(*rows):
-    return pd.DataFrame(rows, columns=["dataset", "metric", "attribute", "p_value"])
+    frame = pd.DataFrame(rows, columns=["dataset", "metric", "attribute", "p_value"])
+    return frame.assign(convention="c", kind="max-min")
 
 
 def test_each_dataset_has_its_own_families_and_only_the_primary_metric_is_confirmatory():
@@ -54,6 +55,27 @@ def test_rows_without_a_p_value_count_in_no_family():
     assert adjusted[0] == 0.02
     assert np.isnan(adjusted[1])
     assert family_size(gaps).tolist() == [1, 0]
+
+
+def test_other_kinds_take_over_the_p_value_of_the_gap_and_count_as_no_test():
+    gaps = table(
+        ("a", "sensitivity", "sex", 0.01),
+        ("a", "specificity", "sex", 0.2),
+        ("a", "sensitivity", "sex", 0.01),
+        ("a", "equalized_odds", "sex", 0.02),
+        ("a", "equalized_odds", "sex", None),
+    )
+    gaps["kind"] = ["max-min", "max-min", "ratio", "eqodds:max", "eqodds:mean"]
+    adjusted = adjust(gaps)["p_adjusted"].tolist()
+    assert adjusted[:4] == pytest.approx([0.02, 0.2, 0.02, 0.04])
+    assert np.isnan(adjusted[4])
+    assert family_size(gaps).tolist() == [2, 2, 2, 2, 0]
+
+
+def test_reweighted_values_are_screened_and_do_not_burden_the_primary_family():
+    gaps = table(("a", "auc", "sex", 0.01), ("a", "auc", "sex", 0.02))
+    gaps["convention"] = ["auc:midrank", "auc:midrank|age-standardised"]
+    assert adjust(gaps)["p_adjusted"].tolist() == [0.01, 0.02]
 
 
 def test_order_and_index_of_rows_are_kept():

@@ -2,13 +2,23 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from evaluator.metrics.calibration import ece
-from evaluator.metrics.classification import Scored, argmax_metrics, auc, threshold_metrics
-from evaluator.metrics.metric import Metric, Ranks, Ratios, evaluate
+from evaluator.metrics.calibration import calibration_line, ece, log_loss, mass_ece
+from evaluator.metrics.classification import (
+    Scored,
+    adjusted_average_precision,
+    argmax_metrics,
+    auc,
+    average_precision,
+    class_f1_metrics,
+    generalised_entropy,
+    threshold_metrics,
+)
+from evaluator.metrics.metric import Metric, Ranks, Ratios
 from evaluator.metrics.per_subject import Measured, subject_mean
 from evaluator.statistics.partition import Partition
 from evaluator.statistics.permutation import permute_groups
-from evaluator.statistics.spreads import RatioMoments, rank_spread
+from evaluator.statistics.resampling import evaluate
+from evaluator.statistics.spreads import Spreads
 
 GOLDEN_P = np.array(
     [0.05, 0.10, 0.22, 0.31, 0.35, 0.42, 0.48, 0.55, 0.61, 0.66, 0.72, 0.80, 0.84, 0.90, 0.95, 0.97]
@@ -21,9 +31,8 @@ def binary(p, y):
 
 
 def spread_of(metric: Metric, data, partition, codes):
-    if isinstance(metric.form, Ranks):
-        return rank_spread(metric.form, data, partition, codes, int(codes.max()) + 1)
-    return RatioMoments.prepare([metric.form], data, partition).spreads(codes, int(codes.max()) + 1)[0]
+    (spread,) = Spreads.prepare([metric], data, partition)(codes, int(codes.max()) + 1)
+    return spread
 
 
 def permuted(metric, data, partition, *, groups=None, permutations=300, seed=0):
@@ -85,7 +94,7 @@ def test_clusters_of_one_row_and_rows_give_the_same_variance():
     codes = partition.unit_group[None].astype(np.int16)
     plain = spread_of(auc(data), data, partition, codes)
     form = Ranks(lambda d: [(d.score, d.is_positive)] * 2)
-    twice = rank_spread(form, data, partition, codes, 3)
+    twice = spread_of(Metric("auc", "twice", True, form), data, partition, codes)
     np.testing.assert_allclose(twice.variance, plain.variance, rtol=1e-10)
 
 
@@ -93,11 +102,12 @@ def test_clusters_of_one_row_and_rows_give_the_same_variance():
 def test_permuted_values_are_the_metric_of_the_regrouped_rows(classes):
     rng = np.random.default_rng(classes)
     data, partition, _, _ = some_rows(rng, people=60, rows=200, classes=classes)
-    metrics = [
-        auc(data),
-        ece(data, bins=15),
-        *(threshold_metrics(0.5, "f") if classes == 2 else argmax_metrics(classes)),
-    ]
+    metrics = [auc(data), ece(data, bins=15), log_loss()]
+    if classes == 2:
+        metrics += [average_precision(data), adjusted_average_precision(data), *calibration_line(data)]
+        metrics += threshold_metrics(0.5, "f")
+    else:
+        metrics += [*argmax_metrics(classes), *class_f1_metrics(tuple("abcd"))]
     codes = np.stack([rng.permutation(partition.unit_group) for _ in range(4)]).astype(np.int16)
     for metric in metrics:
         spread = spread_of(metric, data, partition, codes)
@@ -109,12 +119,27 @@ def test_permuted_values_are_the_metric_of_the_regrouped_rows(classes):
                 assert spread.value[assignment, group] == pytest.approx(expected, abs=1e-10, nan_ok=True)
 
 
-@pytest.mark.parametrize("which", [0, 1, 2, 3, 4, 5])
-def test_variance_agrees_with_the_jackknife_over_subjects(which):
+BINARY_METRICS = [
+    lambda data: auc(data),
+    lambda data: average_precision(data),
+    lambda data: adjusted_average_precision(data),
+    *(lambda data, which=which: threshold_metrics(0.5, "f")[which] for which in range(8)),
+    lambda data: generalised_entropy(0.5, "f"),
+    lambda data: ece(data, bins=5),
+    lambda data: mass_ece(bins=8),
+    lambda data: log_loss(),
+    lambda data: calibration_line(data)[0],
+    lambda data: calibration_line(data)[1],
+]
+
+
+@pytest.mark.parametrize("of", BINARY_METRICS)
+def test_variance_agrees_with_the_jackknife_over_subjects(of):
     rng = np.random.default_rng(5)
     data, partition, subject, _ = some_rows(rng, people=400, rows=1200, groups=1)
-    data = Scored(data.label, np.stack([1 - data.scores[:, 1], data.scores[:, 1]], 1), 1)
-    metric = [auc(data), *threshold_metrics(0.5, "f"), ece(data, bins=5)][which]
+    p = np.clip(0.7 * data.scores[:, 1] + 0.3 * data.label, 0.01, 0.99).round(2)
+    data = Scored(data.label, np.stack([1 - p, p], 1), 1)
+    metric = of(data)
     spread = spread_of(metric, data, partition, np.zeros((1, 400), np.int16))
     leave_one_out = evaluate(metric, data, subject, 1.0 - np.eye(400))
     expected = 399 / 400 * ((leave_one_out - leave_one_out.mean()) ** 2).sum()

@@ -165,7 +165,7 @@ def gap_of(rng, run, means):
     )
     values = np.array([data.values["dice"][100 * g : 100 * (g + 1)].mean() for g in range(4)])
     draws = values[:, None] + 0.04 * rng.normal(size=(4, 50))
-    return measure_gap(values, draws, null, higher_is_better=True, alpha=0.05)
+    return measure_gap(values, draws, np.full(4, 0.04**2), np.full(4, 100.0), null, higher_is_better=True, alpha=0.05)
 
 
 def test_adjusted_gap_is_at_most_half_of_the_raw_one_under_the_null_and_near_the_truth_otherwise():

@@ -1,0 +1,195 @@
+"""Groups made alike in case mix: each group's rows are re-weighted to the distribution of a stratum over all of them.
+
+What is left of a gap when, say, age is the same everywhere. Direct standardisation: rows of group g in stratum s weigh
+P(s) / P(s | g). A group without a stratum has no value. Chance is told by standard errors (Welch's test and normal draws),
+because permuting groups would permute the weights. Rows carry the convention ``...|age-standardised`` and are screened, not part of the primary
+family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from evaluator.groups import UNKNOWN, Grouping
+from evaluator.measure.cohort import Cohort
+from evaluator.measure.evaluation import AttributeResult, Evaluation, draw, with_unknown
+from evaluator.measure.gap_rows import why_no_gap
+from evaluator.measure.group_rows import group_rows
+from evaluator.measure.settings import MeasureSettings
+from evaluator.measure.tables import Rows
+from evaluator.metrics.metric import Array
+from evaluator.statistics.bootstrap import standard_error, stream, unit_weights
+from evaluator.statistics.gaps import measure_gap
+from evaluator.statistics.multiplicity import PRIMARY
+from evaluator.statistics.partition import Ints, Partition
+from evaluator.statistics.permutation import NullGaps, welch_p
+from evaluator.statistics.resampling import GroupValues
+from evaluator.statistics.spreads import Spread
+from evaluator.statistics.standardise import standard_weights
+from shards.errors import UserError, unknown_name
+
+Row = dict[str, Any]
+TARGET = "target"
+
+#: Normal draws that tell the gap of chance.
+_DRAWS = 4000
+
+
+def standardised_rows(cohort: Cohort, evaluation: Evaluation, settings: MeasureSettings) -> Rows:
+    """Measure the primary metrics of every attribute with re-weighted rows, for each stratum asked for.
+
+    Raises
+    ------
+    UserError
+        If a stratum is no attribute of the study, or is the target where there are no classes.
+    """
+    found = Rows()
+    for name in settings.standardize:
+        strata, names = _strata(name, cohort, evaluation)
+        for grouping in cohort.groupings:
+            if name not in grouping.name.split("*"):
+                found = found + _one(cohort, evaluation, settings, grouping, name, strata, names)
+    return found
+
+
+def _strata(name: str, cohort: Cohort, evaluation: Evaluation) -> tuple[Ints, tuple[str, ...]]:
+    """Return the stratum of each measured row, -1 where unknown, and their names."""
+    if name == TARGET:
+        if evaluation.label is None:
+            raise UserError("measure.standardize: 'target' needs classes, and segmentations have none.")
+        return evaluation.label, evaluation.classes
+    known = {grouping.name: grouping for grouping in cohort.groupings}
+    if name not in known:
+        raise unknown_name(
+            "attribute of measure.standardize:",
+            name,
+            [TARGET, *known],
+            hint="List it among the study's attributes, with bins.",
+        )
+    return known[name].codes[evaluation.measured], known[name].groups
+
+
+def _one(
+    cohort: Cohort,
+    evaluation: Evaluation,
+    settings: MeasureSettings,
+    grouping: Grouping,
+    name: str,
+    strata: Ints,
+    strata_names: tuple[str, ...],
+) -> Rows:
+    codes = grouping.codes[evaluation.measured]
+    standard = standard_weights(codes, strata, groups=len(grouping.groups))
+    share = np.where(np.isfinite(standard.weights), standard.weights, 0.0)
+    places = [place for place, metric in enumerate(evaluation.metrics) if metric.name in PRIMARY]
+    chosen = _of(evaluation, places, [f"{name}-standardised"] * len(places))
+    result = _result(cohort, chosen, settings, grouping, share)
+    lacking = [standard.reason(group, strata_names) for group in range(len(grouping.groups))]
+    rows = []
+    for group in range(len(grouping.groups)):
+        for row in group_rows(cohort, chosen, settings, result, group):
+            if row["status"] == "ok" and lacking[group]:
+                row |= {"value": None, "ci_low": None, "ci_high": None, "interval": None}
+                row |= {"status": "undefined", "reason": f"no_overlap: {lacking[group]}"}
+            rows.append({**row, "shrunk": None})
+    gaps = [
+        _gap(cohort, chosen, settings, result, rows[place :: len(places)], place)
+        for place in range(len(places))
+    ]
+    return Rows(rows, gaps)
+
+
+def _of(evaluation: Evaluation, places: Sequence[int], suffixes: Sequence[str]) -> Evaluation:
+    """Return the evaluation of some metrics under conventions with a suffix."""
+    from dataclasses import replace
+
+    metrics = tuple(
+        replace(evaluation.metrics[place], convention=f"{evaluation.metrics[place].convention}|{suffix}")
+        for place, suffix in zip(places, suffixes, strict=True)
+    )
+    return replace(
+        evaluation,
+        metrics=metrics,
+        present=tuple(evaluation.present[place] for place in places),
+        notes=tuple(evaluation.notes[place] for place in places),
+        undefined=tuple(evaluation.undefined[place] for place in places) if evaluation.undefined else (),
+    )
+
+
+def _result(
+    cohort: Cohort, evaluation: Evaluation, settings: MeasureSettings, grouping: Grouping, share: Array
+) -> AttributeResult:
+    name, groups, codes = with_unknown(grouping)
+    partition = Partition.cut(cohort.subject[evaluation.measured], codes[evaluation.measured], len(groups))
+    values = GroupValues.prepare(evaluation.metrics, evaluation.data, partition, share)
+    points = values(unit_weights(len(cohort.subjects)))[:, :, 0]
+    (replicates,) = draw(cohort, [values], settings)
+    subjects = np.bincount(partition.unit_group, minlength=len(groups)).astype(float)
+    spread = tuple(
+        Spread(points[[place]], np.square([[standard_error(group) for group in draws]]), subjects[None])
+        for place, draws in enumerate(replicates)
+    )
+    shape = points.shape
+    return AttributeResult(
+        name,
+        groups,
+        codes,
+        partition,
+        points,
+        spread,
+        np.full(shape, np.nan),
+        replicates,
+        np.zeros((*shape, 0)),
+    )
+
+
+def _gap(
+    cohort: Cohort,
+    evaluation: Evaluation,
+    settings: MeasureSettings,
+    result: AttributeResult,
+    rows: Sequence[Row],
+    place: int,
+) -> Row:
+    metric = evaluation.metrics[place]
+    valid = [code for code, row in enumerate(rows) if row["status"] == "ok"]
+    row: Row = {
+        "attribute": result.name,
+        "metric": metric.name,
+        "convention": metric.convention,
+        "kind": "max-min",
+        "p_adjusted": None,
+        "excluded_groups": [r["group"] for r in rows if r["status"] != "ok" or r["group"] == UNKNOWN],
+    }
+    if len(valid) < 2:
+        return {**row, "status": "undefined", "reason": why_no_gap(rows)}
+    spread = Spread(*(column[:, valid] for column in result.spread[place]))
+    gap = measure_gap(
+        result.points[place, valid],
+        result.replicates[place, valid],
+        spread.variance[0],
+        spread.size[0],
+        _chance(spread, settings, cohort, f"standardised:{result.name}:{metric.convention}"),
+        higher_is_better=metric.higher_is_better,
+        alpha=settings.alpha,
+    )
+    numbers = {name: value for name, value in vars(gap).items() if name not in ("best", "worst")}
+    best, worst = (result.groups[valid[which]] for which in (gap.best, gap.worst))
+    reason = gap.reason or "chance from standard errors"
+    return {**row, **numbers, "best_group": best, "worst_group": worst, "status": "ok", "reason": reason}
+
+
+def _chance(spread: Spread, settings: MeasureSettings, cohort: Cohort, purpose: str) -> NullGaps:
+    """Draw gaps of groups that do not differ from their standard errors."""
+    groups = spread.value.shape[1]
+    if not np.isfinite(spread.variance).all() or not settings.permutations:
+        return NullGaps(np.zeros((0, groups)), np.zeros((0, groups)), np.nan, np.zeros(0), np.nan)
+    generator = stream(settings.seed, purpose, cohort.subjects, 0)
+    values = generator.normal(size=(_DRAWS, groups)) * np.sqrt(spread.variance)
+    # Every draw counts as less extreme, so that the p-value is Welch's.
+    nothing = np.full(_DRAWS, -np.inf)
+    variances = np.broadcast_to(spread.variance, values.shape)
+    return NullGaps(values, variances, np.nan, nothing, 0.0, welch_p(spread, spread.variance))
