@@ -91,7 +91,7 @@ def _one(
     rows = []
     for group in range(len(grouping.groups)):
         for row in group_rows(cohort, chosen, settings, result, group):
-            if row["status"] == "ok" and lacking[group]:
+            if row["status"] in ("ok", "undefined") and lacking[group]:
                 row |= {"value": None, "ci_low": None, "ci_high": None, "interval": None}
                 row |= {"status": "undefined", "reason": f"no_overlap: {lacking[group]}"}
             rows.append({**row, "shrunk": None})
