@@ -8,6 +8,7 @@ are not measured had nothing to predict and count nowhere; all others are failur
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ class Cohort:
     ----------
     rows
         The table's rows of the split, index 0..n-1.
-    subjects
+    names
         Sorted ids of all subjects with a row of any status: the set that the bootstrap draws from.
     subject
         ``[n]`` index into `subjects`.
@@ -45,9 +46,19 @@ class Cohort:
     """
 
     rows: pd.DataFrame
-    subjects: tuple[str, ...]
+    names: pd.Index[Any]
     subject: NDArray[np.int64]
     groupings: tuple[Grouping, ...]
+
+    @functools.cached_property
+    def subjects(self) -> tuple[str, ...]:
+        """The ids as text, for the keys of random streams."""
+        return tuple(map(str, self.names))
+
+    @property
+    def people(self) -> int:
+        """How many subjects there are."""
+        return len(self.names)
 
     @property
     def failed(self) -> NDArray[np.bool_]:
@@ -109,12 +120,12 @@ def gather(
     chosen = chosen.reset_index(drop=True)
     _refuse_duplicates(chosen["sample_id"], "rows of one result")
     _refuse_duplicates(attributes["sample_id"], "attributes")
-    subject, subjects = pd.factorize(chosen["subject_id"].astype(str), sort=True)
+    subject, names = pd.factorize(chosen["subject_id"], sort=True)
     where = _positions(attributes["sample_id"], chosen["sample_id"])
     groupings = [assign_groups(rule, attributes) for rule in rules]
     return Cohort(
         rows=chosen,
-        subjects=tuple(str(name) for name in subjects),
+        names=pd.Index(names),
         subject=subject.astype(np.int64),
         groupings=tuple(Grouping(g.name, g.groups, g.codes[where]) for g in groupings),
     )

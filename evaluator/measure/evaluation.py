@@ -109,9 +109,9 @@ def compute(cohort: Cohort, evaluation: Evaluation, settings: MeasureSettings) -
     prepared = [
         GroupValues.prepare(evaluation.metrics, evaluation.data, partition) for partition in partitions
     ]
-    points = [values(unit_weights(len(cohort.subjects)))[:, :, 0] for values in prepared]
+    points = [values(unit_weights(cohort.people))[:, :, 0] for values in prepared]
     replicates = draw(cohort, prepared, settings)
-    left_out = _jackknife(len(cohort.subjects), prepared, _BLOCKS if settings.interval == "bca" else 0)
+    left_out = _jackknife(cohort.people, prepared, _BLOCKS if settings.interval == "bca" else 0)
     return [
         AttributeResult(
             *name,
@@ -132,7 +132,7 @@ def draw(cohort: Cohort, prepared: list[GroupValues], settings: MeasureSettings)
     """Compute the bootstrap replicates of prepared values; for each ``[metrics, groups, B]``."""
     shapes = [(len(values.metrics), values.partition.groups, settings.bootstrap) for values in prepared]
     replicates = [np.full(shape, np.nan) for shape in shapes]
-    if cohort.subjects:
+    if cohort.people and settings.bootstrap:
         for where, weights in subject_weights(settings.seed, cohort.subjects, settings.bootstrap):
             for values, target in zip(prepared, replicates, strict=True):
                 target[:, :, where] = values(weights)

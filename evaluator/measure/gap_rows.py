@@ -117,7 +117,7 @@ def _null_gaps(
             result.partition,
             groups,
             seed=settings.seed,
-            subjects=cohort.subjects,
+            subjects=cohort.subjects if settings.permutations else (),
             attribute=result.name,
             permutations=settings.permutations,
         )

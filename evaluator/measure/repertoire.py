@@ -32,6 +32,7 @@ from evaluator.metrics.metric import Metric
 from evaluator.metrics.pointwise import auprg, range_ece, tpr_at_tnr
 from evaluator.metrics.thresholds import Threshold
 from shards.card import Target
+from shards.errors import unknown_name
 
 #: Convention of decisions that came with the table.
 GIVEN = "decisions:given"
@@ -63,7 +64,23 @@ def repertoire(
         if data.positive is not None
         else _multi(reading, target, settings)
     )
-    return tuple({(metric.name, metric.convention): metric for metric in named}.values())
+    found = tuple({(metric.name, metric.convention): metric for metric in named}.values())
+    return chosen(found, settings)
+
+
+def chosen(metrics: Sequence[Metric], settings: MeasureSettings) -> tuple[Metric, ...]:
+    """Keep the metrics that the settings name.
+
+    Raises
+    ------
+    UserError
+        If a name is none of them; names the nearest.
+    """
+    known = {metric.name for metric in metrics}
+    for name in settings.metrics:
+        if name not in known:
+            raise unknown_name("metric of measure.metrics:", name, known)
+    return tuple(metric for metric in metrics if not settings.metrics or metric.name in settings.metrics)
 
 
 def undefined(reading: Reading, metrics: Sequence[Metric]) -> tuple[str | None, ...]:

@@ -38,6 +38,8 @@ class MeasureSettings(BaseModel):
         than two classes `minimum_positives` holds for each of them.
     relevant_gap
         Smallest gap that matters: "no reliable gap" is only claimed where it would have been found.
+    metrics
+        Names of the metrics to compute, e.g. ``("auc", "accuracy")``; empty computes all of the default set.
     conventions
         Further formulas to report, and presets of published ones, see :mod:`evaluator.metrics.conventions`.
     standardize
@@ -60,6 +62,7 @@ class MeasureSettings(BaseModel):
     minimum_positives: Annotated[int, Field(ge=1)] = 10
     minimum_negatives: Annotated[int, Field(ge=1)] = 10
     relevant_gap: Annotated[float, Field(gt=0)] = 0.1
+    metrics: tuple[str, ...] = ()
     conventions: tuple[str, ...] = ()
     standardize: tuple[str, ...] = ()
     baseline: str | None = None

@@ -125,7 +125,7 @@ def _result(
     name, groups, codes = with_unknown(grouping)
     partition = Partition.cut(cohort.subject[evaluation.measured], codes[evaluation.measured], len(groups))
     values = GroupValues.prepare(evaluation.metrics, evaluation.data, partition, share)
-    points = values(unit_weights(len(cohort.subjects)))[:, :, 0]
+    points = values(unit_weights(cohort.people))[:, :, 0]
     (replicates,) = draw(cohort, [values], settings)
     subjects = np.bincount(partition.unit_group, minlength=len(groups)).astype(float)
     spread = tuple(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jobs.commands.output import print_json, print_table
 from jobs.query import connect, require_view
 from jobs.run import Exit
+from jobs.sql_functions import functions
 from jobs.store import Store
 from shards.errors import UserError
 from shards.files import fsync_folder
@@ -21,9 +22,10 @@ def query(path: Path, sql: str, as_json: bool) -> int:
     import duckdb
 
     try:
-        result = connect(Store(path)).execute(sql)
-        columns = [column[0] for column in result.description or ()]
-        rows = result.fetchall()
+        with functions(connect(Store(path))) as connection:
+            result = connection.execute(sql)
+            columns = [column[0] for column in result.description or ()]
+            rows = result.fetchall()
     except duckdb.Error as error:
         raise UserError(f"the query failed: {error}") from None
     if as_json:
