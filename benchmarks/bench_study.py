@@ -1,9 +1,9 @@
-"""Statistics of a study of 20 models x 17 datasets, 20,000 rows each, 1,000 replicates and 1,000 permutations, from cached predictions.
+"""Statistics of a study of 20 models x 17 datasets of 20,000 cached predictions each: 1,000 replicates, 1,000 permutations.
 
-Measured for real: all 20 models on one dataset (three attributes, every default metric, in as many processes as there are cores),
-and the comparison of all 340 results over the 17 datasets (replicates of the one dataset stand for those of the others). The first is
-scaled by 17. The limit is "minutes"; the peer is fairlearn's bootstrap of the same number of replicates for AUC alone, of which a
-few replicates are run and scaled, see `bench_bootstrap.py`.
+Measured for real: all 20 models on one dataset (three attributes, every default metric, a process for each core), and the
+comparison of all 340 results over the 17 datasets (the results of the one dataset, slightly moved, stand for those of the
+others). The first is scaled by 17. The limit is "minutes"; the peer is fairlearn's bootstrap of AUC alone with as many
+replicates, of which a few are run and scaled.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Ten million predictions grouped with AUC, as ``fairray query`` computes it, against pandas with scikit-learn, in one run.
 
-Work: one Parquet file of 10,000,000 rows with score, label and one of four groups; count and AUC of each group. Each side runs in
-a process of its own that reads the file; wall time, and the peak of its memory.
+Work: one Parquet file of 10,000,000 rows with score, label and one of four groups; count and AUC of each group. Each side runs
+in a process of its own that reads the file; wall time, and the peak of its memory.
 """
 
 from __future__ import annotations

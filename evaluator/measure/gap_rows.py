@@ -165,7 +165,7 @@ def _gap(
         result.replicates[place, groups],
         result.spread[place].variance[0, groups],
         np.nan_to_num(result.spread[place].size[0, groups], nan=2.0),
-        null,
+        null.no_surer(),
         higher_is_better=metric.higher_is_better,
         alpha=settings.alpha,
     )
@@ -190,11 +190,12 @@ def _disparity(result: AttributeResult, comparison: _Comparison, nulls: Sequence
         np.stack([spread.variance[0, groups] for spread in spreads]),
         sizes,
     )
-    values = np.stack([null.values for null in nulls])
+    drawn = min(len(null.values) for null in nulls)
+    values = np.stack([null.values[:drawn] for null in nulls])
     permuted = GroupValues(
         values,
         np.broadcast_to(overall[:, None], values.shape[:2]),
-        np.stack([null.variances for null in nulls]),
+        np.stack([null.variances[:drawn] for null in nulls]),
         np.broadcast_to(sizes, values.shape[1:]),
     )
     found = against_chance(comparison.kind, observed, permuted)

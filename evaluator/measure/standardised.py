@@ -1,9 +1,9 @@
 """Groups made alike in case mix: each group's rows are re-weighted to the distribution of a stratum over all of them.
 
 What is left of a gap when, say, age is the same everywhere. Direct standardisation: rows of group g in stratum s weigh
-P(s) / P(s | g). A group without a stratum has no value. Chance is told by standard errors (Welch's test and normal draws),
-because permuting groups would permute the weights. Rows carry the convention ``...|age-standardised`` and are screened, not part of the primary
-family.
+P(s) / P(s | g). A group without a stratum has no value. Chance is told by standard errors (Welch's test and normal
+draws), because permuting groups would permute the weights. Rows carry the convention ``...|age-standardised`` and are
+screened, not part of the primary family.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class Ratios(Sums):
 
     def _slope(self, ratios: Array) -> Array:
         if self.h == "variance":
-            return 2.0 * (ratios - ratios.mean(axis=-1, keepdims=True)) / ratios.shape[-1]
+            return np.asarray(2.0 * (ratios - ratios.mean(axis=-1, keepdims=True)) / ratios.shape[-1])
         return np.sign(ratios) if self.h == "absolute" else np.ones_like(ratios)
 
     def _ratios(self, sums: Array) -> Array:

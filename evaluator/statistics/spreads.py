@@ -104,11 +104,16 @@ class Spreads:
             },
         )
 
-    def __call__(self, codes: Codes, groups: int) -> Iterator[Spread]:
-        """Yield the spread of each metric for assignments ``[b, m]``; codes from `groups` on stay out."""
+    def __call__(self, codes: Codes, groups: int, places: Sequence[int] | None = None) -> Iterator[Spread]:
+        """Yield the spread of each metric for assignments ``[b, m]``; codes from `groups` on stay out.
+
+        With `places` only that of the metrics at these places, in their order.
+        """
         codes = np.ascontiguousarray(codes, np.int16)
-        dense = self.dense.spreads(codes, groups)
-        for place, metric in enumerate(self.metrics):
+        wanted = range(len(self.metrics)) if places is None else places
+        dense = self.dense.spreads(codes, groups, [place for place in wanted if place in self.dense.forms])
+        for place in wanted:
+            metric = self.metrics[place]
             if place in dense:
                 yield dense[place]
             elif place in self.sparse:
@@ -177,12 +182,12 @@ class DenseForms:
         table = np.column_stack([terms.table, *extra]) if places else np.zeros((units, 0))
         return cls(chosen, {p: terms.columns(p) for p in places}, pairs, touches, np.ascontiguousarray(table))
 
-    def spreads(self, codes: Codes, groups: int) -> dict[int, Spread]:
-        """Compute all forms; the variance is ``n / (n - 1) sum_i (gradient . terms_i)^2`` over n contributing units."""
-        if not self.forms:
+    def spreads(self, codes: Codes, groups: int, places: Sequence[int]) -> dict[int, Spread]:
+        """Compute some forms; the variance is ``n / (n - 1) sum_i (gradient . terms_i)^2`` over n contributing units."""
+        if not places:
             return {}
         sums = dense_sums(self.table, codes, groups)
-        return {place: self._spread(place, form, sums) for place, form in self.forms.items()}
+        return {place: self._spread(place, self.forms[place], sums) for place in places}
 
     def _spread(self, place: int, form: Sums, sums: Array) -> Spread:
         where, size = self.columns[place], sums[..., self.touches[place]]
