@@ -1,29 +1,26 @@
-"""The answer in words, for the first screen: which arm is best, and whom it fails, how certainly."""
+"""The answer in words, for the first screen: which arm is best, whom it fails, and how certain both are.
+
+Each sentence stands alone. What was found leads; the numbers it rests on follow in smaller text, as
+:mod:`evaluator.statistics.findings` says them.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 
-from evaluator.report.grid import arm_name, records, why
-from evaluator.report.tables import ARM, Measure, Question, Tally, gap_table
-from evaluator.report.words import is_undefined, metric_words, number, plural
+from evaluator.report.claims import FINDINGS, Claim, claims_of
+from evaluator.report.content import StudyContent
+from evaluator.report.grid import NAMELESS, arm_name, records, why
+from evaluator.report.standing import TIED, WITHIN, WORSE
+from evaluator.report.tables import ARM, Measure, Question, Ranked, Tally, gap_table, rank_all, tidy
+from evaluator.report.words import is_undefined, listing, metric_words, number, plain, plural
 
-Finding = Literal["gap found", "no reliable gap", "cannot judge"]
-FINDINGS: tuple[Finding, ...] = ("gap found", "no reliable gap", "cannot judge")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One finding about one attribute."""
-
-    finding: str
-    attribute: str
-    sentence: str
+Certainty = Literal["clear", "tied", "untested", "single", "none"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +29,23 @@ class Answer:
 
     Attributes
     ----------
-    question
-        What was asked.
+    question, measure
+        What was asked, and by what it is ranked.
     leader
         Name of the best arm; empty when no arm has a value.
-    sentence
-        Its value with interval and counts, or why there is none.
+    value
+        Its value with interval, in few digits; empty without a leader.
+    headline
+        Who is best, how good, on how many subjects; or why there is no answer.
+    verdict
+        Whom it fails, in one sentence.
+    certainty
+        Of being best: ``clear`` (all others are reliably worse), ``tied``, ``untested``, ``single`` (nothing to
+        compare with) or ``none``.
+    standing
+        The same in a few words.
+    details
+        Numbers behind the headline: seeds, interval, counts.
     caveats
         What to keep in mind, one sentence each.
     claims
@@ -47,11 +55,22 @@ class Answer:
     """
 
     question: Question
+    measure: Measure
     leader: str
-    sentence: str
+    value: str
+    headline: str
+    verdict: str
+    certainty: Certainty
+    standing: str
+    details: str
     caveats: tuple[str, ...]
     claims: tuple[Claim, ...]
     tallies: tuple[Tally, ...]
+
+    @property
+    def badge(self) -> str:
+        """How certain it is that the leader is best, in a word or two; empty with nothing to compare."""
+        return {"clear": "clear lead", "tied": "tied", "untested": "not tested"}.get(self.certainty, "")
 
     @property
     def overview(self) -> str:
@@ -69,78 +88,136 @@ class Answer:
         return f"Over all {most} combinations, a gap was found {told}."
 
 
-def answer(
-    question: Question,
-    table: pd.DataFrame,
-    measure: Measure,
-    *,
-    gaps: pd.DataFrame,
-    findings: pd.DataFrame,
-    subject: str,
-    level: float,
-) -> Answer:
+def answers(content: StudyContent) -> tuple[Answer, ...]:
+    """Return the answer to each question of a study or audit, in the order of its tables."""
+    ranked = rank_all(content.metrics, content.gaps, content.comparisons, alpha=content.alpha)
+    findings = tidy(content.findings)
+    return tuple(answer(question, findings, content) for question in ranked)
+
+
+def answer(ranked: Ranked, findings: pd.DataFrame, content: StudyContent) -> Answer:
     """Say what a ranking and its findings mean.
 
     Parameters
     ----------
-    question, measure
-        What was asked, and by what it is ranked.
-    table
-        The ranking (see :func:`evaluator.report.tables.ranking`).
-    gaps
-        Gaps of this question and measure; they name the group that fares worst.
+    ranked
+        The question with its rankings.
     findings
-        All findings of the study, with empty text for null keys.
-    subject
-        What one subject is, e.g. ``"patient"``.
-    level
-        Level of the intervals in (0, 1).
+        All findings of the study, tidy.
+    content
+        What one subject is called, and the level of intervals.
     """
+    question, measure, table = ranked.part.question, ranked.primary, ranked.rankings[ranked.primary]
+    at = ranked.part.at(measure)
     mine = _about(findings, question, measure)
-    tallies = _tallies(mine, gaps)
+    tallies = _tallies(mine, at.gaps)
     if table.empty or is_undefined(table["value"].iloc[0]):
         reason = why(records(table)[0]) if len(table) else "nothing was measured"
         label = metric_words(measure.metric).label
-        sentence = f"No combination of model and usage gave a defined {label}: {reason}."
-        return Answer(question, "", sentence, (), (), tallies)
+        headline = f"No combination of model and usage gave a defined {label}: {reason}."
+        return Answer(question, measure, "", "", headline, "", "none", "", "", (), (), tallies)
     row = records(table)[0]
-    claims = _claims(mine, row)
+    subject = content.subject_of(question.dataset)
+    claims = claims_of(_of_arm(mine, row), at.of_arm(tuple(str(row[name]) for name in ARM)), subject)
+    certainty, standing = _certainty(table)
+    name, value = arm_name(row), _value(row, measure)
+    many = plural(int(row["n_subjects"]), subject)
+    headline = f"{name} serves best: {value}, {many}."
+    if certainty == "single":
+        headline = f"Overall {value}, {many}." if name == NAMELESS else f"{name}: overall {value}, {many}."
     return Answer(
-        question, arm_name(row), _value(row, measure, subject, level), _caveats(table, row), claims, tallies
-    )
+        question, measure, name, value, headline, _verdict(claims), certainty, standing,
+        _details(row, measure, 1 - content.alpha), _caveats(table, row), claims, tallies,
+    )  # fmt: skip
 
 
-def _value(row: Mapping[str, Any], measure: Measure, subject: str, level: float) -> str:
+def _value(row: Mapping[str, Any], measure: Measure) -> str:
     words = metric_words(measure.metric)
-    value = f"{words.label} {number(row['value'], words.decimals)}"
-    details = []
+    value = f"{words.label} {plain(row['value'], words.decimals)}"
+    if is_undefined(row["ci_low"]) or is_undefined(row["ci_high"]):
+        return value
+    return f"{value} ({plain(row['ci_low'], words.decimals)} to {plain(row['ci_high'], words.decimals)})"
+
+
+def _details(row: Mapping[str, Any], measure: Measure, level: float) -> str:
+    words = metric_words(measure.metric)
+    parts = [f"{words.label} {number(row['value'], words.decimals)}"]
     if row["seeds"] > 1:
         low, high = (number(row[name], words.decimals) for name in ("seed_low", "seed_high"))
-        details.append(f"mean of {row['seeds']} seeds, {low} to {high}")
+        parts.append(f"mean of {row['seeds']} seeds, {low} to {high}")
     if not is_undefined(row["ci_low"]) and not is_undefined(row["ci_high"]):
         low, high = (number(row[name], words.decimals) for name in ("ci_low", "ci_high"))
-        details.append(f"{100 * level:g} % interval {low} to {high}")
-    details.append(f"{plural(int(row['n']), 'sample')} of {plural(int(row['n_subjects']), subject)}")
-    return f"{value} ({'; '.join(details)})."
+        parts.append(f"{100 * level:g} % interval {low} to {high}")
+    parts.append(plural(int(row["n"]), "sample"))
+    return "; ".join(parts) + "."
+
+
+def _certainty(table: pd.DataFrame) -> tuple[Certainty, str]:
+    """Say how sure it is that the leader is best."""
+    others = table["standing"].iloc[1:]
+    rivals = int((others != "").sum())
+    if not rivals:
+        return "single", "only one was measured"
+    tied, worse, within = (int((others == kind).sum()) for kind in (TIED, WORSE, WITHIN))
+    if worse == rivals:
+        return (
+            "clear",
+            "reliably better than the other" if rivals == 1 else f"reliably better than all {rivals} others",
+        )
+    if tied:
+        return (
+            "tied",
+            "cannot be told from the other"
+            if rivals == 1
+            else f"cannot be told from {tied} of {rivals} others",
+        )
+    if worse:
+        return "untested", f"reliably better than {worse} of {rivals} others; the rest not tested"
+    near = (
+        f"{within} of {rivals} others within its interval"
+        if within
+        else "the others lie outside its interval"
+    )
+    return "untested", f"{near}; not tested"
 
 
 def _caveats(table: pd.DataFrame, leader: Mapping[str, Any]) -> tuple[str, ...]:
     told = []
-    near = [arm_name(row) for row in records(table[table["within_leader"]])]
+    tied, near = (
+        [arm_name(row) for row in records(table[table["standing"] == kind])] for kind in (TIED, WITHIN)
+    )
+    if tied:
+        told.append(f"May be as good, no reliable difference was found: {listing(tied, 3)}.")
     if near:
-        names = ", ".join(near[:3]) + (f" and {len(near) - 3} more" if len(near) > 3 else "")
-        verb = "lies" if len(near) == 1 else "lie"
         told.append(
-            f"{names} {verb} within the leader's interval and may be as good. "
+            f"Within the leader's interval, so perhaps as good: {listing(near, 3)}. "
             "This is a reading aid, not a test of difference."
         )
-    if len(table) == 1:
-        told.append("It is the only combination that was measured, so there is nothing to compare it with.")
     if leader["n_failed"] > 0:
         told.append(
             f"{plural(int(leader['n_failed']), 'sample')} could not be used: not part of this number."
         )
     return tuple(told)
+
+
+def _verdict(claims: Sequence[Claim]) -> str:
+    """Say in one sentence whom the leader fails; intersections speak only where no single attribute was compared."""
+    single = [claim for claim in claims if "*" not in claim.attribute] or list(claims)
+    by_kind = {kind: [claim for claim in single if claim.finding == kind] for kind in FINDINGS}
+    found, none, unclear = by_kind["gap found"], by_kind["no reliable gap"], by_kind["cannot judge"]
+    if not single:
+        return "No attribute was compared for it, so nobody can say whom it fails."
+    if len(found) == 1 and found[0].worst and found[0].numbers:
+        only = found[0]
+        return f"It fails {only.worst} ({only.attribute}): {only.numbers} for {only.best}."
+    if found:
+        named = [f"{claim.worst} ({claim.attribute})" if claim.worst else claim.attribute for claim in found]
+        return f"It fails {listing(named)}."
+    unjudged = f"{listing([claim.attribute for claim in unclear])} cannot be judged" if unclear else ""
+    if not none:
+        return f"Whom it fails is open: {unjudged}."
+    clear = f"No reliable difference was found by {listing([claim.attribute for claim in none])}"
+    return f"{clear}; {unjudged}." if unclear else f"{clear}."
 
 
 def _about(findings: pd.DataFrame, question: Question, measure: Measure) -> pd.DataFrame:
@@ -152,22 +229,11 @@ def _about(findings: pd.DataFrame, question: Question, measure: Measure) -> pd.D
     return findings
 
 
-def _claims(findings: pd.DataFrame, leader: Mapping[str, Any]) -> tuple[Claim, ...]:
-    """Return one claim per attribute about the leader; seeds that differ are counted, not chosen from."""
+def _of_arm(findings: pd.DataFrame, arm: Mapping[str, Any]) -> pd.DataFrame:
     for name in ARM:
         if name in findings.columns:
-            findings = findings[findings[name] == leader[name]]
-    claims = []
-    for attribute, rows in findings.groupby("attribute", sort=False):
-        counts = Counter(rows["finding"])
-        most = max(counts, key=lambda kind: counts[kind])
-        sentence = str(rows.loc[rows["finding"] == most, "sentence"].iloc[0])
-        # The attribute stands before the sentence already.
-        sentence = sentence.removeprefix(f"{rows['metric'].iloc[0]} by {attribute}: ")
-        if len(rows) > 1:
-            sentence += f" ({counts[most]} of {len(rows)} seeds say so.)"
-        claims.append(Claim(str(most), str(attribute), sentence))
-    return tuple(sorted(claims, key=lambda claim: _place(claim.finding)))
+            findings = findings[findings[name] == arm[name]]
+    return findings
 
 
 def _tallies(findings: pd.DataFrame, gaps: pd.DataFrame) -> tuple[Tally, ...]:
@@ -186,7 +252,3 @@ def _tallies(findings: pd.DataFrame, gaps: pd.DataFrame) -> tuple[Tally, ...]:
         found, none, unclear = (counts[kind] for kind in FINDINGS)
         tallies.append(Tally(str(attribute), found, none, unclear, named_worst))
     return tuple(tallies)
-
-
-def _place(finding: str) -> int:
-    return FINDINGS.index(finding) if finding in FINDINGS else len(FINDINGS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -97,9 +97,22 @@ class TaskFacts:
     host: str | None
 
 
+def _empty(table: str) -> Callable[[], pd.DataFrame]:
+    """Return a maker of an empty frame with the columns of a table of :mod:`evaluator.tables`."""
+
+    def make() -> pd.DataFrame:
+        import pandas as pd
+
+        import evaluator.tables
+
+        return pd.DataFrame(columns=getattr(evaluator.tables, table).names)
+
+    return make
+
+
 @dataclass(frozen=True)
 class StudyContent:
-    """All that a report shows.
+    """All that a report shows, of a study or of the audit of one table of predictions.
 
     Attributes
     ----------
@@ -109,11 +122,13 @@ class StudyContent:
         When it was measured, as text; None keeps the page free of dates, so that equal studies give equal
         bytes.
     metrics, gaps
-        Tables with the columns of :data:`evaluator.tables.METRICS` and :data:`evaluator.tables.GAPS`.
+        Tables with the columns of :data:`evaluator.tables.METRICS` and :data:`evaluator.tables.GAPS`. Keys
+        that do not apply are null; rows of the split ``val`` may stand beside those of ``test``.
     findings
-        One row per claim, columns :data:`FINDING_COLUMNS`; `finding` is ``"gap found"``, ``"no reliable
-        gap"`` or
-        ``"cannot judge"`` and `sentence` says it in plain words.
+        One row per claim, columns :data:`FINDING_COLUMNS`; `finding` is ``"gap found"``, ``"no reliable gap"``
+        or ``"cannot judge"`` and `sentence` says it with the numbers it rests on. With `detectable` and
+        `tests` (see :func:`evaluator.statistics.findings.findings`) the first screen says what this test set
+        could have seen.
     failures
         Rows that could not be used, columns :data:`FAILURE_COLUMNS`; `share` is of all rows of that group, in
         [0, 1].
@@ -124,10 +139,16 @@ class StudyContent:
     provenance
         (name, value) pairs: versions, seeds, command, store.
     methods
-        Sentences on how the numbers were made (replicates, thresholds, families of tests); the report adds
-        the conventions.
+        Sentences on what is special to this study; the report adds how gaps, intervals and rankings are made.
     alpha
         Significance level; intervals have level 1 - alpha.
+    curves, comparisons, across, selection
+        Tables with the columns of :data:`evaluator.tables.CURVES`, :data:`~evaluator.tables.COMPARISONS`,
+        :data:`~evaluator.tables.ACROSS` and :data:`~evaluator.tables.SELECTION`; what is empty is not shown.
+    methods_text
+        A paragraph for a paper, as :func:`evaluator.report.methods.methods_text` writes it; empty for none.
+    subject
+        What one subject is where no dataset card says it, e.g. ``"patient"``.
 
     Raises
     ------
@@ -148,14 +169,32 @@ class StudyContent:
     provenance: tuple[tuple[str, str], ...] = ()
     methods: tuple[str, ...] = field(default=())
     alpha: float = 0.05
+    curves: pd.DataFrame = field(default_factory=_empty("CURVES"))
+    comparisons: pd.DataFrame = field(default_factory=_empty("COMPARISONS"))
+    across: pd.DataFrame = field(default_factory=_empty("ACROSS"))
+    selection: pd.DataFrame = field(default_factory=_empty("SELECTION"))
+    methods_text: str = ""
+    subject: str = "subject"
 
     def __post_init__(self) -> None:
-        from evaluator.tables import GAPS, METRICS
+        from evaluator.tables import ACROSS, COMPARISONS, CURVES, GAPS, METRICS, SELECTION
 
         _require("metrics", self.metrics, METRICS.names)
         _require("gaps", self.gaps, GAPS.names)
+        _require("curves", self.curves, CURVES.names)
+        _require("comparisons", self.comparisons, COMPARISONS.names)
+        _require("across", self.across, ACROSS.names)
+        _require("selection", self.selection, SELECTION.names)
         _require("findings", self.findings, FINDING_COLUMNS)
         _require("failures", self.failures, FAILURE_COLUMNS)
+
+    def subject_of(self, dataset: str) -> str:
+        """Return what one subject of a dataset is called."""
+        return next((f.card.subject for f in self.datasets if f.card.name == dataset), self.subject)
+
+    def contaminated(self, dataset: str) -> tuple[str, ...]:
+        """Return the models that saw a dataset in training."""
+        return tuple(model.name for model in self.models if dataset in model.trained_on)
 
 
 def _require(table: str, frame: pd.DataFrame, columns: tuple[str, ...] | list[str]) -> None:

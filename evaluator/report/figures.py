@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from evaluator.report.grid import arm_name, group_note, records, tone_of
-from evaluator.report.svg import Drawing, Scale, scale_over
+from evaluator.report.svg import Drawing, Scale, axis_below, axis_left, scale_over
 from evaluator.report.tables import OVERALL, UNKNOWN, group_table
 from evaluator.report.words import UNDEFINED, MetricWords, count, interval, is_undefined, number, readable
 
@@ -17,6 +18,8 @@ _ROW, _AXIS = 24, 46
 _FOREST, _RANKING = 690, 760  # widths
 _COLOURS = 6
 _NUMBERED = 20  # marks of a trade-off that show their rank; more would hide the marks
+_LIKELY = 0.05  # probability from which on an arc is drawn; shorter ones would be specks
+_CROWDED = 12  # arms from which on a trade-off leaves raw and chance gaps to the hover text
 
 
 def forest(metrics: pd.DataFrame, words: MetricWords, *, label: str) -> Markup | None:
@@ -52,7 +55,7 @@ def forest(metrics: pd.DataFrame, words: MetricWords, *, label: str) -> Markup |
             draw.text(0, y + 5, line, "strong", width=200)
         else:
             _forest_row(draw, scale, line, words, y)
-    _axis(draw, scale, bottom, words.label)
+    axis_below(draw, scale, bottom, words.label)
     return draw.markup()
 
 
@@ -139,7 +142,7 @@ def ranking_chart(table: pd.DataFrame, words: MetricWords, *, label: str, most: 
     _ranking_frame(draw, scale, rows[0], words, bottom)
     for place, row in enumerate(rows):
         _ranking_row(draw, scale, row, words, 34 + (place + 0.5) * _ROW)
-    _axis(draw, scale, bottom, words.label)
+    axis_below(draw, scale, bottom, words.label)
     return draw.markup()
 
 
@@ -181,7 +184,8 @@ def trade_off(
     points
         A row per arm: `rank`, the columns of the arm, `value` (overall, x axis), and `adjusted` (filled
         mark), `raw` (hollow mark) and `null_mean` (short line: the gap that chance alone would give) on the y
-        axis.
+        axis. Of many arms only the filled marks are drawn. `probability`, where there is such a column, is that of
+        being on the front: not beaten in value and gap at once.
     words
         How the measure is called and read.
     label
@@ -194,41 +198,68 @@ def trade_off(
     Returns
     -------
     markupsafe.Markup or None
-        The picture, each mark numbered by `rank`; None when no arm has both numbers.
+        The picture, each mark numbered by `rank`, with a line along the front and an arc round each mark for its
+        probability; None when no arm has both numbers.
     """
     rows = [
         row for row in records(points) if not is_undefined(row["value"]) and not is_undefined(row["adjusted"])
     ]
     if not rows:
         return None
+    ahead = _front(rows, words)
     draw = Drawing(370, 310, label)
     across = scale_over(_values(rows, ("value",)), words.bounds, start=52, end=350)
     up = scale_over([0.0, tallest], (0.0, None), start=256, end=26)
     _trade_off_frame(draw, across, up, words)
-    for row in rows:
-        _trade_off_mark(draw, across, up, row, usages.index(str(row["usage"])), words)
-    _numbers(draw, across, up, rows)
+    draw.polyline(_stairs([(across(row["value"]), up(row["adjusted"])) for row in ahead]), "front")
+    behind = [row for row in rows if row not in ahead]
+    for row in (*behind, *ahead):
+        crowded = len(rows) > _CROWDED
+        _trade_off_mark(draw, across, up, row, usages.index(str(row["usage"])), words, alone=crowded)
+    _numbers(draw, across, up, [*ahead, *behind])
     return draw.markup()
 
 
+def _front(rows: Sequence[dict[str, Any]], words: MetricWords) -> list[dict[str, Any]]:
+    """Return the arms that none beats: not worse in both value and gap, better in one. In the order of their value."""
+    sign = 1.0 if words.better == "higher" else -1.0
+
+    def beaten(row: Mapping[str, Any]) -> bool:
+        value, gap = sign * row["value"], row["adjusted"]
+        return any(
+            sign * other["value"] >= value
+            and other["adjusted"] <= gap
+            and (sign * other["value"] > value or other["adjusted"] < gap)
+            for other in rows
+        )
+
+    return sorted((row for row in rows if not beaten(row)), key=lambda row: sign * row["value"])
+
+
+def _stairs(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Join the marks of a front by steps: between two arms, that value costs the gap of the better one."""
+    steps = list(points[:1])
+    for (x, _), after in itertools.pairwise(points):
+        steps += [(x, after[1]), after]
+    return steps
+
+
 def _trade_off_frame(draw: Drawing, across: Scale, up: Scale, words: MetricWords) -> None:
-    for tick in up.ticks():
-        draw.line(across.start, up(tick), across.end, up(tick), "gridline")
-        draw.text(across.start - 6, up(tick) + 4, up.tick_text(tick), "small muted end")
-    better_right = words.better == "higher"
-    corner = "better ↘" if better_right else "↙ better"
-    _axis(draw, across, up.start + 6, words.label, wanted=4)
+    axis_left(draw, across, up)
+    axis_below(draw, across, up.start + 6, words.label, wanted=4)
     draw.text(4, 13, "Gap between groups", "small muted")
-    draw.text(
-        across.end if better_right else across.start,
-        13,
-        corner,
-        "small strong" + (" end" if better_right else ""),
-    )
+    draw.text(across.end, 13, "better ↘" if words.better == "higher" else "better ↙", "small strong end")
 
 
 def _trade_off_mark(
-    draw: Drawing, across: Scale, up: Scale, row: Mapping[str, Any], kind: int, words: MetricWords
+    draw: Drawing,
+    across: Scale,
+    up: Scale,
+    row: Mapping[str, Any],
+    kind: int,
+    words: MetricWords,
+    *,
+    alone: bool,
 ) -> None:
     x, adjusted, colour = across(row["value"]), up(row["adjusted"]), f"c{kind % _COLOURS}"
     told = ", ".join(
@@ -240,10 +271,15 @@ def _trade_off_mark(
             ("by chance", "null_mean"),
         )
     )
-    if not is_undefined(row["raw"]):
+    probability = row.get("probability")
+    if not is_undefined(probability):
+        told += f", on the front with probability {number(probability, 2)}"
+        if float(probability or 0.0) >= _LIKELY:
+            draw.ring(x, adjusted, float(probability or 0.0), "ring")
+    if not alone and not is_undefined(row["raw"]):
         draw.line(x, up(row["raw"]), x, adjusted, f"thin stroke-{colour}")
         draw.mark(x, up(row["raw"]), kind, f"hollow {colour}", f"{arm_name(row)}: {told}", size=4)
-    if not is_undefined(row["null_mean"]):
+    if not alone and not is_undefined(row["null_mean"]):
         draw.line(x - 7, up(row["null_mean"]), x + 7, up(row["null_mean"]), f"whisker stroke-{colour}")
     draw.mark(x, adjusted, kind, f"solid {colour}", f"{arm_name(row)}: {told}")
 
@@ -255,9 +291,11 @@ def _numbers(draw: Drawing, across: Scale, up: Scale, rows: Sequence[Mapping[str
         x, y = across(row["value"]), up(row["adjusted"])
         places = [
             (x + dx, y + dy)
-            for dx, dy in ((11, 0), (-12, 0), (10, -11), (-11, -11), (10, 12), (-11, 12), (22, 0))
+            for dx, dy in ((15, 0), (-16, 0), (13, -13), (-14, -13), (13, 14), (-14, 14), (26, 0))
         ]
-        free = [p for p in places if all(abs(p[0] - q[0]) > 9 or abs(p[1] - q[1]) > 9 for q in taken)]
+        free = [p for p in places if all(abs(p[0] - q[0]) > 12 or abs(p[1] - q[1]) > 10 for q in taken)]
+        if not free and len(rows) > _CROWDED:
+            continue  # unreadable there; the hover text says which it is
         spot = (free or places)[0]
         taken.append(spot)
         draw.text(spot[0], spot[1] + 4, count(row["rank"]), "small middle halo")
@@ -266,7 +304,7 @@ def _numbers(draw: Drawing, across: Scale, up: Scale, rows: Sequence[Mapping[str
 def legend(usages: Sequence[str], shown: Collection[str]) -> Markup:
     """Draw the key for pictures of :func:`trade_off`: the usages shown, with their marks in `usages`."""
     kinds = [(kind, readable(usage)) for kind, usage in enumerate(usages) if usage in shown]
-    draw = Drawing(370, 26 + 22 * len(kinds) + 66, "Key")
+    draw = Drawing(370, 26 + 22 * len(kinds) + 110, "Key")
     for place, (kind, name) in enumerate(kinds):
         draw.mark(12, 18 + 22 * place, kind, f"solid c{kind % _COLOURS}")
         draw.text(28, 23 + 22 * place, name, width=330)
@@ -276,15 +314,11 @@ def legend(usages: Sequence[str], shown: Collection[str]) -> Markup:
         draw.text(28, y + 5 + 22 * place, told)
     draw.line(5, y + 44, 19, y + 44, "whisker stroke-grey")
     draw.text(28, y + 49, "gap that chance alone would give")
+    draw.polyline([(3, y + 66), (21, y + 66)], "front")
+    draw.text(28, y + 71, "front: not beaten in both value and gap")
+    draw.ring(12, y + 88, 0.7, "ring")
+    draw.text(28, y + 93, "arc, where known: probability of the front")
     return draw.markup()
-
-
-def _axis(draw: Drawing, scale: Scale, y: float, label: str, wanted: int = 5) -> None:
-    draw.line(scale.start, y, scale.end, y, "axis")
-    for tick in scale.ticks(wanted):
-        draw.line(scale(tick), y, scale(tick), y + 5, "axis")
-        draw.text(scale(tick), y + 19, scale.tick_text(tick), "small muted middle")
-    draw.text((scale.start + scale.end) / 2, y + 38, label, "small muted middle")
 
 
 def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[float]:

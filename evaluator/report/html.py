@@ -18,13 +18,19 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from evaluator.report.answers import FINDINGS
 from evaluator.report.content import StudyContent
-from evaluator.report.grid import Grid, arm_name, gap_grid, group_grid, ranking_grid, records
+from evaluator.report.gap_grids import gap_grid
+from evaluator.report.grid import Grid, arm_name, records
+from evaluator.report.group_grids import group_grid
 from evaluator.report.latex import to_latex
-from evaluator.report.page import build, contaminated, counts_text, question_title
+from evaluator.report.markdown import to_markdown
+from evaluator.report.page import build, counts_text
+from evaluator.report.questions import question_title
+from evaluator.report.ranking_grids import ranking_grid
+from evaluator.report.references import cited_in
 from evaluator.report.tables import ARM, Ranked, gap_table, rank_all, to_csv, whole_counts
-from evaluator.report.words import GLOSSARY, clean, metric_words, readable
+from evaluator.report.terms import GLOSSARY
+from evaluator.report.words import clean, metric_words, readable
 from shards.files import write_text
 
 _HERE = Path(__file__).parent
@@ -32,7 +38,11 @@ _HERE = Path(__file__).parent
 
 def render(content: StudyContent) -> str:
     """Return the page of a study as HTML."""
-    return _page(content, rank_all(content.metrics, content.gaps))
+    return _page(content, _rank(content))
+
+
+def _rank(content: StudyContent) -> tuple[Ranked, ...]:
+    return rank_all(content.metrics, content.gaps, content.comparisons, alpha=content.alpha)
 
 
 def _page(content: StudyContent, ranked: Sequence[Ranked]) -> str:
@@ -50,16 +60,16 @@ def _page(content: StudyContent, ranked: Sequence[Ranked]) -> str:
     template = environment.get_template("page.html")
     return template.render(
         view=build(content, ranked),
-        style=Markup(_asset("page.css")),  # noqa: S704 - our own file
+        style=Markup(_asset("page.css") + _asset("pictures.css")),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=hashed,
         glossary=GLOSSARY,
-        findings=FINDINGS,
+        references=cited_in(content.methods_text),
     )
 
 
 def write(content: StudyContent, folder: Path) -> Path:
-    """Write ``report.html`` and ``tables/*.csv`` and ``tables/*.tex``, each of them whole or not at all.
+    """Write ``report.html`` and its tables as CSV, LaTeX and Markdown, each file whole or not at all.
 
     Parameters
     ----------
@@ -73,12 +83,13 @@ def write(content: StudyContent, folder: Path) -> Path:
     pathlib.Path
         The page.
     """
-    tables, ranked = folder / "tables", rank_all(content.metrics, content.gaps)
+    tables, ranked = folder / "tables", _rank(content)
     for name, frame in _flat_tables(content, ranked).items():
         write_text(tables / f"{name}.csv", to_csv(whole_counts(frame)))
     for name, grids in _paper_tables(content, ranked).items():
         parts = [to_latex(grid, label=f"tab:{name}-{place + 1}") for place, grid in enumerate(grids)]
         write_text(tables / f"{name}.tex", _TEX_HEAD + "\n".join(parts))
+        write_text(tables / f"{name}.md", "\n".join(map(to_markdown, grids)))
     page = folder / "report.html"
     write_text(page, _page(content, ranked))
     return page
@@ -101,6 +112,16 @@ def _flat_tables(content: StudyContent, ranked: Sequence[Ranked]) -> dict[str, p
         "findings": content.findings,
         "failures": content.failures,
         "tasks": tasks,
+        **{name: frame for name, frame in _optional(content).items() if len(frame)},
+    }
+
+
+def _optional(content: StudyContent) -> dict[str, pd.DataFrame]:
+    return {
+        "curves": content.curves,
+        "comparisons": content.comparisons,
+        "across": content.across,
+        "selection": content.selection,
     }
 
 
@@ -117,7 +138,7 @@ def _add_paper_tables(grids: dict[str, list[Grid]], ranked: Ranked, content: Stu
     words, at = metric_words(measure.metric), part.at(measure)
     title = f"{part.question.dataset}, {question_title(part.question)}"
     table = ranked.rankings[measure]
-    seen = contaminated(content, part.question.dataset)
+    seen = content.contaminated(part.question.dataset)
     grids["ranking"].append(
         ranking_grid(table, measure, caption=f"Ranking for {title} by {words.label}", seen=seen)
     )

@@ -15,14 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from evaluator.report.words import Better, is_undefined, metric_words, primary_metric
+from evaluator.report.standing import with_standing
+from evaluator.report.words import Better, metric_words, primary_metric
 
 ARM = ["model", "usage", "mitigation", "prompt"]
 QUESTION = ["dataset", "split", "target", "structure"]
 OVERALL, UNKNOWN = "all", "unknown"
 THRESHOLD = "threshold"  # rows of the metrics table that say where decisions were cut; not a measure
 GAP_KIND = "max-min"
-_TEXT_KEYS = [*QUESTION, *ARM, "attribute", "metric", "convention"]
+_TEXT_KEYS = [
+    *QUESTION, *ARM, *(f"against_{name}" for name in ARM), "attribute", "group", "metric", "convention", "kind",
+    "item", "against", "rule",
+]  # fmt: skip
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -75,28 +79,34 @@ class Tally:
 
 @dataclass(frozen=True)
 class Measured:
-    """The rows of both tables that belong to one question."""
+    """The rows of the tables that belong to one question."""
 
     question: Question
     metrics: pd.DataFrame
     gaps: pd.DataFrame
+    comparisons: pd.DataFrame
 
     def measures(self) -> tuple[Measure, ...]:
         """Return the measures, the primary one first, the others in the order of the table."""
-        pairs = self.metrics[["metric", "convention"]].drop_duplicates().itertuples(index=False)
-        found = [Measure(str(metric), str(convention)) for metric, convention in pairs]
-        primary = primary_metric(measure.metric for measure in found)
-        default = [m for m in found if m.metric == primary and m.convention == "default"]
-        first = (default or [m for m in found if m.metric == primary])[0]
-        return (first, *(m for m in found if m != first))
+        return measures_of(self.metrics)
 
     def at(self, measure: Measure) -> Measured:
         """Return the rows of one measure."""
-        return Measured(self.question, _of(self.metrics, measure), _of(self.gaps, measure))
+        return Measured(
+            self.question,
+            _of(self.metrics, measure),
+            _of(self.gaps, measure),
+            _of(self.comparisons, measure),
+        )
 
     def of_arm(self, arm: tuple[str, ...]) -> Measured:
         """Return the rows of one arm (values of :data:`ARM` in that order)."""
-        return Measured(self.question, _where(self.metrics, ARM, arm), _where(self.gaps, ARM, arm))
+        return Measured(
+            self.question,
+            of_arm(self.metrics, arm),
+            of_arm(self.gaps, arm),
+            of_arm(self.comparisons, arm),
+        )
 
 
 @dataclass(frozen=True)
@@ -112,33 +122,76 @@ class Ranked:
         return next(iter(self.rankings))
 
 
-def rank_all(metrics: pd.DataFrame, gaps: pd.DataFrame) -> tuple[Ranked, ...]:
-    """Rank the arms of every question by every measure."""
+def measures_of(metrics: pd.DataFrame) -> tuple[Measure, ...]:
+    """Return the measures of some rows, the primary one first, the others in the order of the table.
+
+    Derived conventions (``...|...``, as of re-weighted values) are never primary; metrics without any value only where
+    no metric has one.
+    """
+    found = _pairs(metrics)
+    primary = primary_metric(measure.metric for measure in _pairs(metrics[metrics["value"].notna()]) or found)
+    plain = [m for m in found if m.metric == primary and "|" not in m.convention]
+    default = [m for m in plain if m.convention == "default"]
+    first = (default or plain or [m for m in found if m.metric == primary])[0]
+    return (first, *(m for m in found if m != first))
+
+
+def _pairs(metrics: pd.DataFrame) -> list[Measure]:
+    pairs = metrics[["metric", "convention"]].drop_duplicates().itertuples(index=False)
+    return [Measure(str(metric), str(convention)) for metric, convention in pairs]
+
+
+def of_arm(frame: pd.DataFrame, arm: tuple[str, ...]) -> pd.DataFrame:
+    """Return the rows of one arm (values of :data:`ARM` in that order) of a tidy table."""
+    return _where(frame, ARM, arm)
+
+
+def rank_all(
+    metrics: pd.DataFrame,
+    gaps: pd.DataFrame,
+    comparisons: pd.DataFrame | None = None,
+    *,
+    alpha: float = 0.05,
+) -> tuple[Ranked, ...]:
+    """Rank the arms of every question by every measure; `alpha` is the level of the paired comparisons."""
     found = []
-    for part in split_by_question(metrics, gaps):
+    for part in split_by_question(metrics, gaps, comparisons):
         tables = {}
         for measure in part.measures():
             at = part.at(measure)
-            tables[measure] = ranking(at.metrics, at.gaps, better=metric_words(measure.metric).better)
+            table = ranking(at.metrics, at.gaps, better=metric_words(measure.metric).better)
+            tables[measure] = with_standing(table, at.comparisons, arm=ARM, alpha=alpha)
         found.append(Ranked(part, tables))
     return tuple(found)
 
 
-def split_by_question(metrics: pd.DataFrame, gaps: pd.DataFrame) -> tuple[Measured, ...]:
-    """Take both tables apart into questions, in the order in which they first appear.
+def split_by_question(
+    metrics: pd.DataFrame, gaps: pd.DataFrame, comparisons: pd.DataFrame | None = None
+) -> tuple[Measured, ...]:
+    """Take the tables apart into questions, in the order in which they first appear.
 
     Of a dataset that was measured on several splits only ``test`` is kept where it is one of them: the others
     chose thresholds and hyper-parameters. Rows of thresholds are left to :func:`threshold_table`.
     """
     metrics, gaps = _test_only(tidy(metrics)), tidy(gaps)
     metrics = metrics[metrics["metric"] != THRESHOLD]
-    parts = {Question(*map(str, key)): rows for key, rows in gaps.groupby(QUESTION, sort=False)}
-    nothing = gaps.iloc[:0]
-    found = []
-    for key, rows in metrics.groupby(QUESTION, sort=False):
-        question = Question(*map(str, key))
-        found.append(Measured(question, rows, parts.get(question, nothing)))
-    return tuple(found)
+    paired = tidy(_no_comparisons() if comparisons is None else comparisons)
+    parts, pairs = by_question(gaps), by_question(paired)
+    return tuple(
+        Measured(question, rows, parts.get(question, gaps.iloc[:0]), pairs.get(question, paired.iloc[:0]))
+        for question, rows in by_question(metrics).items()
+    )
+
+
+def by_question(frame: pd.DataFrame) -> dict[Question, pd.DataFrame]:
+    """Return the rows of each question of a tidy table."""
+    return {Question(*map(str, key)): rows for key, rows in frame.groupby(QUESTION, sort=False)}
+
+
+def _no_comparisons() -> pd.DataFrame:
+    from evaluator.tables import COMPARISONS
+
+    return pd.DataFrame(columns=COMPARISONS.names)
 
 
 def ranking(metrics: pd.DataFrame, gaps: pd.DataFrame, *, better: Better) -> pd.DataFrame:
@@ -156,8 +209,7 @@ def ranking(metrics: pd.DataFrame, gaps: pd.DataFrame, *, better: Better) -> pd.
     pandas.DataFrame
         A row per arm, best first, undefined values last with a null `rank`. `value` is the mean over the
         arm's `seeds`, `seed_low` and `seed_high` their range, `ci_low` and `ci_high` the outermost ends of
-        their intervals. `within_leader` says that the value lies inside the first row's interval, which is
-        not a test of difference. `worst_attribute`, `worst_group`, `worst_value`, `worst_n_subjects`: the
+        their intervals. `worst_attribute`, `worst_group`, `worst_value`, `worst_n_subjects`: the
         worst group among those with a value, of single attributes where there are any. `gap_attribute`,
         `raw`, `null_mean`, `adjusted`, `detectable`, `p`: the attribute with the smallest p (adjusted where
         there is an adjusted one); means over seeds, the largest p of them.
@@ -168,12 +220,12 @@ def ranking(metrics: pd.DataFrame, gaps: pd.DataFrame, *, better: Better) -> pd.
     table = table.reindex(columns=_RANKING_COLUMNS)
     table = table.sort_values("value", ascending=better == "lower", na_position="last", kind="stable")
     table["rank"] = table["value"].rank(method="min", ascending=better == "lower").astype("Int64")
-    return _mark_within_leader(table.reset_index(drop=True))
+    return table.reset_index(drop=True)
 
 
 _RANKING_COLUMNS = [
     "rank", *ARM, "value", "ci_low", "ci_high", "seeds", "seed_low", "seed_high", "n", "n_subjects",
-    "n_failed", "within_leader", "worst_attribute", "worst_group", "worst_value", "worst_n_subjects",
+    "n_failed", "worst_attribute", "worst_group", "worst_value", "worst_n_subjects",
     "gap_attribute", "raw", "null_mean", "adjusted", "detectable", "p", "status", "reason",
 ]  # fmt: skip
 
@@ -182,6 +234,13 @@ def threshold_table(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of thresholds: `value` is the probability from which on a sample counts as positive."""
     metrics = tidy(metrics)
     return metrics[metrics["metric"] == THRESHOLD].reset_index(drop=True)
+
+
+def other_gaps(gaps: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of kinds other than the judged max-min gap, ordered by attribute; `p` as in :func:`gap_table`."""
+    table = gaps[gaps["kind"] != GAP_KIND].copy()
+    table["p"] = table["p_adjusted"].where(table["p_adjusted"].notna(), table["p_value"])
+    return table.sort_values(["attribute", "kind"], kind="stable").reset_index(drop=True)
 
 
 def gap_table(gaps: pd.DataFrame) -> pd.DataFrame:
@@ -227,8 +286,12 @@ def _csv_cell(value: Any) -> Any:
 
 def whole_counts(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table whose counts are whole numbers again, where a null had made them fractions."""
-    names = [name for name in _COUNTS if name in frame.columns]
+    names = [name for name in _COUNTS if name in frame.columns and not _holds_lists(frame[name])]
     return frame.assign(**{name: frame[name].astype("Int64") for name in names})
+
+
+def _holds_lists(column: pd.Series[Any]) -> bool:
+    return any(hasattr(value, "__iter__") for value in column)
 
 
 _COUNTS = ("seed", "n", "n_pos", "n_neg", "n_subjects", "n_failed", "rows", "failed_rows")
@@ -271,21 +334,19 @@ def _where(frame: pd.DataFrame, columns: list[str], values: tuple[str, ...]) -> 
 
 def _overall(rows: pd.DataFrame) -> pd.DataFrame:
     """Summarise the rows of all samples, one per arm and seed, to one per arm."""
-    table = (
-        rows.groupby(ARM, sort=False)
-        .agg(
-            value=("value", "mean"),
-            ci_low=("ci_low", "min"),
-            ci_high=("ci_high", "max"),
-            seeds=("value", "size"),
-            seed_low=("value", "min"),
-            seed_high=("value", "max"),
-            n=("n", "max"),
-            n_subjects=("n_subjects", "max"),
-            n_failed=("n_failed", "max"),
-        )
-        .reset_index()
-    )
+    groups = rows.groupby(ARM, sort=False)
+    value, columns = groups["value"], ("n", "n_subjects", "n_failed")
+    table = pd.DataFrame(
+        {
+            "value": value.mean(),
+            "ci_low": groups["ci_low"].min(),
+            "ci_high": groups["ci_high"].max(),
+            "seeds": value.size(),
+            "seed_low": value.min(),
+            "seed_high": value.max(),
+            **{name: groups[name].max() for name in columns},
+        }
+    ).reset_index()
     # Of several seeds the one without a value, where there is one, tells what is wrong.
     order = rows["value"].notna().sort_values(kind="stable").index
     told = rows.loc[order, [*ARM, "status", "reason"]].drop_duplicates(ARM)
@@ -301,7 +362,9 @@ def _worst_groups(metrics: pd.DataFrame, better: Better) -> pd.DataFrame:
         & metrics["value"].notna()
     ]
     groups = judged.groupby([*ARM, "attribute", "group"], sort=False)
-    means = groups.agg(worst_value=("value", "mean"), worst_n_subjects=("n_subjects", "max")).reset_index()
+    means = pd.DataFrame(
+        {"worst_value": groups["value"].mean(), "worst_n_subjects": groups["n_subjects"].max()}
+    ).reset_index()
     means["_crossed"] = _crossed(means["attribute"])
     order = means.sort_values(
         ["_crossed", "worst_value"], ascending=[True, better == "higher"], kind="stable"
@@ -331,11 +394,3 @@ def gap_over_seeds(gaps: pd.DataFrame) -> pd.DataFrame:
     groups = gap_table(gaps).groupby([*ARM, "attribute"], sort=False)
     table = groups[["raw", "null_mean", "adjusted", "detectable"]].mean()
     return table.assign(p=groups["p"].max()).reset_index()
-
-
-def _mark_within_leader(table: pd.DataFrame) -> pd.DataFrame:
-    if table.empty or is_undefined(table["ci_low"].iloc[0]) or is_undefined(table["ci_high"].iloc[0]):
-        return table.assign(within_leader=False)
-    inside = table["value"].between(table["ci_low"].iloc[0], table["ci_high"].iloc[0])
-    inside.iloc[0] = False
-    return table.assign(within_leader=inside)

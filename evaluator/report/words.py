@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from shards.errors import UserError
 
 UNDEFINED = "–"
 MINUS = "\u2212"
@@ -96,6 +98,69 @@ _METRICS = {
         2,
         (0.0, None),
     ),
+    "auprg": MetricWords(
+        "AUPRG", "Area under the precision-recall-gain curve; does not move with the share of positives."
+    ),
+    "fpr": MetricWords("False positive rate", "Share of negative samples that are called positive.", "lower"),
+    "fnr": MetricWords("Miss rate", "Share of positive samples that are missed.", "lower"),
+    "selection_rate": MetricWords(
+        "Selection rate", "Share of samples that are called positive; neither high nor low is good by itself."
+    ),
+    "tpr_at_tnr80": MetricWords(
+        "Sensitivity at specificity 0.8", "Share of positive samples found where specificity is 0.8."
+    ),
+    "ce2": MetricWords(
+        "Squared calibration error",
+        "Squared distance between probability and how often it came true, freed of chance; can be below 0.",
+        "lower",
+        4,
+        (None, None),
+    ),
+    "calibration_intercept": MetricWords(
+        "Calibration in the large",
+        "Mean probability minus share of positives; 0 is right.",
+        bounds=(None, None),
+    ),
+    "calibration_slope": MetricWords(
+        "Calibration slope",
+        "1 is right; below 1, probabilities are too extreme.",
+        bounds=(None, None),
+    ),
+    "generalised_entropy": MetricWords(
+        "Generalised entropy",
+        "Inequality of benefits between individuals; 0 is none.",
+        "lower",
+        bounds=(0.0, None),
+    ),
+    "mean_benefit": MetricWords("Mean benefit", "Mean of 1 + decision − truth.", bounds=(0.0, 2.0)),
+    "f1_variance": MetricWords(
+        "Variance of F1", "Variance of F1 over the classes.", "lower", bounds=(0.0, None)
+    ),
+    "dice_size_slope": MetricWords(
+        "Slope of Dice on size",
+        "How much Dice rises with the logarithm of the structure's size.",
+        bounds=(None, None),
+    ),
+    "assd_mm": MetricWords(
+        "Mean surface distance (mm)", "Mean distance between the two outlines.", "lower", 2, (0.0, None)
+    ),
+    "assd_px": MetricWords(
+        "Mean surface distance (pixels)", "Mean distance between the two outlines.", "lower", 2, (0.0, None)
+    ),
+    "volume_error": MetricWords(
+        "Volume error", "Relative distance between predicted and true volume.", "lower", bounds=(0.0, None)
+    ),
+    "volume_bias": MetricWords(
+        "Volume bias", "Predicted minus true volume, relative; 0 is right.", bounds=(None, None)
+    ),
+    "cdr_distance": MetricWords(
+        "Cup-to-disc error",
+        "Distance between predicted and true cup-to-disc ratio of areas.",
+        "lower",
+        bounds=(0.0, None),
+    ),
+    "underdiagnosis": MetricWords("Underdiagnosis", "Share of the sick who are called healthy.", "lower"),
+    "overdiagnosis": MetricWords("Overdiagnosis", "Share of the healthy who are called sick.", "lower"),
     "nsd": MetricWords(
         "Surface Dice", "Share of the outline that lies within the tolerance of the true one."
     ),
@@ -104,8 +169,14 @@ _FIRST_CHOICES = ("auc", "auc_macro", "auc_ovr", "dice", "balanced_accuracy", "a
 
 
 def metric_words(metric: str) -> MetricWords:
-    """Return how a metric is called and read; a metric that is not known here keeps its own name."""
-    return _METRICS.get(metric) or MetricWords(metric, "", bounds=(None, None))
+    """Return how a metric is called and read; a metric that is not known here keeps its name."""
+    from evaluator.compare.measures import better
+
+    known = _METRICS.get(metric)
+    if known is not None:
+        return known
+    direction: Better = "lower" if better(metric) == "lower" else "higher"
+    return MetricWords(readable(metric), "", direction, bounds=(None, None))
 
 
 def primary_metric(metrics: Iterable[str]) -> str:
@@ -151,6 +222,35 @@ def number(value: Any, decimals: int = 3) -> str:
     if float(text) == 0:
         text = text.lstrip("-")
     return text.replace("-", MINUS)
+
+
+def plain(value: Any, decimals: int = 3) -> str:
+    """Return a number in one digit less than :func:`number`, for sentences; small ones keep their digits.
+
+    Examples
+    --------
+    >>> plain(0.8134), plain(0.0042), plain(0.004), plain(12.34, 2)
+    ('0.81', '0.004', '0.004', '12.3')
+    """
+    short = number(value, decimals - 1)
+    vanished = (
+        not is_undefined(value) and float(value) != 0 and abs(float(value)) < 0.95 * 10.0 ** (1 - decimals)
+    )
+    return number(value, decimals) if vanished else short
+
+
+def listing(names: Sequence[str], most: int | None = None) -> str:
+    """Return names as they are listed in a sentence; those beyond `most` are counted.
+
+    Examples
+    --------
+    >>> listing(["a", "b", "c"]), listing(["a", "b", "c", "d"], 2)
+    ('a, b and c', 'a, b and 2 more')
+    """
+    shown = (
+        list(names) if most is None or len(names) <= most else [*names[:most], f"{len(names) - most} more"]
+    )
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
 def interval(low: Any, high: Any, decimals: int = 3) -> str:
@@ -218,6 +318,17 @@ def readable(name: str) -> str:
     return _SPELLINGS.get(name) or name.replace("_", " ")
 
 
+def readable_arm(name: str) -> str:
+    """Return an arm's name, parts joined by a middle dot, as words; training without mitigation is not named.
+
+    Examples
+    --------
+    >>> readable_arm("tiny-clip · linear_probe · erm")
+    'tiny-clip · linear probe'
+    """
+    return " · ".join(readable(part) for part in name.split(" · ") if part != "erm")
+
+
 _SPELLINGS = {
     "zero_shot": "zero-shot",
     "lora": "LoRA",
@@ -255,22 +366,26 @@ def convention_words(convention: str) -> str:
     >>> convention_words("fixed:0.5")
     'threshold fixed at 0.5'
     """
+    base, bar, rest = convention.partition("|")
+    if bar:
+        return "; ".join(text for text in (convention_words(base), _derived(rest)) if text)
     for start, words in _NUMBERED_CONVENTIONS.items():
         if convention.startswith(start):
             return words.format(convention.removeprefix(start))
-    return _CONVENTIONS.get(convention, "")
+    return _CONVENTIONS.get(convention) or _asked_for(convention)
 
 
-GLOSSARY = (
-    ("Subject", "The person (or lesion, eye, ...) behind the samples. Intervals and tests count these."),
-    ("Group", "Subjects that share a value of an attribute. An intersection (sex*age) combines several."),
-    ("Unknown", "Subjects whose attribute was not recorded: a row of their own, no part in gaps."),
-    ("Too small, absent", "Groups with too few subjects, or none: listed with the reason, never a number."),
-    ("Interval", "The range of values that fit the data, were other subjects of the same kind sampled."),
-    ("Raw gap", "Distance between the best and the worst group. Chance alone makes it larger than zero."),
-    ("Chance gap", "The gap one would see on average in this test set if groups did not differ at all."),
-    ("Adjusted gap", "The raw gap with the part that chance explains taken off."),
-    ("p", "How often chance alone would give a gap this large, corrected for how many were tested."),
-    ("Detectable gap", "The smallest true gap this test set would probably have found; smaller may exist."),
-    ("Usage", "How a model was used: zero-shot from texts, a linear probe, prompted segmentation, ..."),
-)  # fmt: skip
+def _derived(suffix: str) -> str:
+    """Return what a suffix of a convention says: groups made alike, or another rule for empty masks."""
+    if suffix == "size-adjusted":
+        return "after the size of the structure is taken out"
+    return _asked_for(suffix) or f"groups made alike ({suffix})"
+
+
+def _asked_for(convention: str) -> str:
+    from evaluator.metrics.conventions import words
+
+    try:
+        return words(convention).removesuffix(".")
+    except UserError:  # not one that a study can ask for
+        return ""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from evaluator.report.content import DatasetFacts, ModelFacts, StudyContent, TaskFacts
-from evaluator.tables import GAPS, METRICS
+from evaluator.tables import ACROSS, COMPARISONS, CURVES, GAPS, METRICS, SELECTION
 from shards.card import Attribute, DatasetCard, Structure, Target
 
 HOSTILE = "<script>alert(1)</script>"
@@ -64,6 +64,8 @@ def metric_row(key, attribute, group, metric, value, subjects):
         "value": value if defined else None,
         "ci_low": max(0.0, value - width) if defined else None,
         "ci_high": min(1.0, value + width * 0.8) if defined else None,
+        "interval": ("delong-logit" if metric == "auc" else "percentile") if defined else None,
+        "shrunk": value - 0.001 if defined and attribute != "all" else None,
         "n": 2 * subjects,
         "n_pos": positives,
         "n_neg": None if positives is None else 2 * subjects - positives,
@@ -86,10 +88,19 @@ def gap_row(key, attribute, metric, size):
         "p_adjusted": (0.0009 if size > 0.08 else 0.62) if judged else None,
         "detectable": 0.08 if judged else None,
         "ci_low": max(0.0, size - 0.05) if judged else None, "ci_high": size + 0.05 if judged else None,
+        "interval": "simultaneous" if judged else None,
         "best_group": groups[1][0] if judged else None, "worst_group": groups[0][0] if judged else None,
         "excluded_groups": [name for name, n, _ in groups if n < 20],
         "status": "ok" if judged else "too_small",
         "reason": None if judged else "fewer than two groups are large enough",
+    }  # fmt: skip
+
+
+def other_kind(gap, kind, raw):
+    """Return the same gap in another convention: never judged, never ranked by."""
+    return {
+        **gap, "kind": kind, "raw": raw, "null_mean": None, "adjusted": None, "p_value": 0.0001, "p_adjusted": 0.0001,
+        "detectable": None, "ci_low": None, "ci_high": None, "worst_group": "nobody", "best_group": "nobody",
     }  # fmt: skip
 
 
@@ -105,7 +116,8 @@ def finding_row(gap):
     else:
         finding = "no reliable gap"
         sentence = f"no reliable difference found; this test set could have seen {gap['detectable']:.3f}."
-    return {**{k: v for k, v in gap.items() if k in FINDING_KEYS}, "finding": finding, "sentence": sentence}
+    told = {"finding": finding, "sentence": sentence, "detectable": gap["detectable"], "tests": 12}
+    return {**{k: v for k, v in gap.items() if k in FINDING_KEYS}, **told}
 
 
 FINDING_KEYS = (
@@ -147,6 +159,102 @@ def segmentation_arms():
             yield one_arm(key, ("dice", "iou", "hd95_mm"), 0.75 + gain + help_)
 
 
+def curves(metrics):
+    """Return ROC and calibration of every group that has an AUC."""
+    rows = []
+    for row in metrics:
+        if row["metric"] != "auc" or row["value"] is None or row["split"] == "val":
+            continue
+        key = {name: row[name] for name in CURVES.names if name in row}
+        bend = max(0.02, 1 - row["value"])
+        grid = [step / 10 for step in range(11)]
+        rows.append({**key, "curve": "roc", "x": grid, "y": [x**bend for x in grid], "n": []})
+        bins = [0.1, 0.3, 0.5, 0.7, 0.9]
+        shift = 0.1 * noise(row["model"], row["group"])
+        observed = [min(1.0, max(0.0, x + shift)) for x in bins]
+        rows.append({**key, "curve": "calibration", "x": bins, "y": observed, "n": [row["n"] // 5] * 5})
+    return pd.DataFrame(rows, columns=CURVES.names)
+
+
+def comparisons(metrics):
+    """Compare all arms by the primary metric with the first one of their question."""
+    first, rows = {}, []
+    for row in metrics:
+        if row["metric"] not in {"auc", "dice"} or row["attribute"] != "all" or row["split"] == "val":
+            continue
+        question = (row["dataset"], row["target"], row["structure"])
+        best = first.setdefault(
+            question,
+            max(
+                (m for m in metrics if m["metric"] == row["metric"] and m["attribute"] == "all" and m["split"] == "test"
+                 and (m["dataset"], m["target"], m["structure"]) == question),
+                key=lambda m: m["value"],
+            ),
+        )  # fmt: skip
+        if row is best:
+            continue
+        difference = row["value"] - best["value"]
+        p = 0.4 if difference > -0.03 else 0.002
+        arm = {name: row[name] for name in COMPARISONS.names if name in row and not name.startswith("ci_")}
+        against = {
+            f"against_{name}": best[name] for name in ("model", "usage", "mitigation", "seed", "prompt")
+        }
+        rows.append(
+            {**arm, **against, "difference": difference, "ci_low": difference - 0.02, "ci_high": difference + 0.02,
+             "p_value": p, "p_adjusted": p, "status": "ok"}
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=COMPARISONS.names)
+
+
+def across():
+    names = [
+        f"{model} · {usage}" for model in ("tiny-clip", HOSTILE, LATEX) for usage in ("zero_shot", "lora")
+    ]
+    rows = [
+        {"analysis": "friedman", "metric": "auc", "value": 11.2, "p_value": 0.02, "p_adjusted": 0.02, "n": 12}
+    ]
+    rows += [
+        {"analysis": "rank", "metric": "auc", "item": name, "value": 1.4 + 0.7 * place, "ci_low": 1.0 + 0.7 * place,
+         "ci_high": 2.0 + 0.7 * place, "n": 12}
+        for place, name in enumerate(names)
+    ]  # fmt: skip
+    rows += [
+        {"analysis": "wilcoxon", "metric": "auc", "item": name, "against": names[0], "value": 0.01 * place,
+         "p_value": 0.01 * place, "p_adjusted": 0.05 * place, "n": 12}
+        for place, name in enumerate(names[1:], start=1)
+    ]  # fmt: skip
+    rows += [
+        {"analysis": "kendall", "metric": "auc", "attribute": "sex", "item": "models", "value": 0.61, "p_value": 0.01, "n": 12},
+        {"analysis": "direction", "metric": "auc", "attribute": "sex", "item": "female", "value": 0.9, "n": 10},
+        {"analysis": "direction", "metric": "auc", "attribute": "race", "reason": "fewer than five datasets", "n": 2},
+        {"analysis": "variance", "metric": "auc", "item": "model", "value": 0.62, "n": 12},
+        {"analysis": "variance", "metric": "auc", "item": "residual", "value": 0.38, "n": 12},
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=ACROSS.names)
+
+
+def selection():
+    keys = {
+        "dataset": "phantom-cxr",
+        "target": "effusion",
+        "metric": "auc",
+        "attribute": "sex",
+        "mitigation": "erm",
+    }
+    rows = [
+        {**keys, "rule": rule, "model": model, "usage": "lora", "val_value": 0.91, "val_worst": worst, "test_value": 0.9,
+         "test_worst": worst - 0.02, "test_gap": 0.07}
+        for rule, model, worst in (("overall", "biomedclip", 0.82), ("minimax", "tiny-clip", 0.84), ("dto", "tiny-clip", 0.84))
+    ]  # fmt: skip
+    rows += [
+        {**keys, "rule": "pareto", "model": model, "usage": usage, "test_value": 0.9, "test_worst": 0.8, "test_gap": 0.07,
+         "probability": probability}
+        for model, usage, probability in (("biomedclip", "lora", 0.83), ("tiny-clip", "lora", 0.4), (LATEX, "zero_shot", 0.0))
+    ]  # fmt: skip
+    rows.append({**keys, "attribute": "age", "rule": "minimax", "reason": "no val rows of two groups"})
+    return pd.DataFrame(rows, columns=SELECTION.names)
+
+
 def failures():
     rows = [("all", "all", 2, 0.005), ("sex", "male", 1, 0.005), ("sex", "unknown", 1, 0.1667)]
     return pd.DataFrame(
@@ -181,6 +289,16 @@ def study():
     for rows, gap_rows in (*classification_arms(), *segmentation_arms()):
         metrics += rows
         gaps += gap_rows
+    compared = comparisons(metrics)
+    lines = curves(metrics)
+    metrics += [
+        {**row, "split": "val", "value": 0.999}
+        for row in metrics
+        if row["metric"] == "auc" and row["value"] is not None
+    ]
+    extra = [
+        other_kind(gap, kind, raw) for gap in gaps[:4] for kind, raw in (("es:sum", 0.77), ("ratio", 0.9))
+    ]
     tasks = [
         TaskFacts(task, "predict", dataset, model, usage, 0, 400, 2, 12.3456, "node-1")
         for task, dataset, model, usage in {
@@ -191,7 +309,7 @@ def study():
         name=f"phantom demo {HOSTILE}",
         created="2026-01-31 12:00 UTC",
         metrics=pd.DataFrame(metrics, columns=METRICS.names),
-        gaps=pd.DataFrame(gaps, columns=GAPS.names),
+        gaps=pd.DataFrame([*gaps, *extra], columns=GAPS.names),
         findings=pd.DataFrame([finding_row(gap) for gap in gaps]),
         failures=failures(),
         datasets=dataset_facts(),
@@ -210,6 +328,11 @@ def study():
             ("Store", FORMULA),
         ),
         methods=("Intervals: percentile bootstrap over subjects, 2,000 replicates shared by all models.",),
+        curves=lines,
+        comparisons=compared,
+        across=across(),
+        selection=selection(),
+        methods_text="Gaps were corrected by Holm's method (Holm, 1979).",
     )
 
 
@@ -220,4 +343,10 @@ def small_study(study):
         frame[frame["target"].notna() & frame["metric"].isin(["auc", "brier"])].reset_index(drop=True)
         for frame in (study.metrics, study.gaps, study.findings)
     )
-    return dataclasses.replace(study, metrics=metrics, gaps=gaps, findings=findings, tasks=study.tasks[:2])
+    metrics = metrics[metrics["split"] == "test"].reset_index(drop=True)
+    nothing = {
+        name: getattr(study, name).iloc[:0] for name in ("curves", "comparisons", "across", "selection")
+    }
+    return dataclasses.replace(
+        study, metrics=metrics, gaps=gaps, findings=findings, tasks=study.tasks[:2], **nothing
+    )

@@ -39,11 +39,50 @@ addEventListener("load", () => {
     loaded: performance.getEntriesByType("resource").map((entry) => entry.name),
     open: document.querySelectorAll("details[open]").length, details: document.querySelectorAll("details").length,
   };
+  const bottom = (selector) => document.querySelector(selector)?.getBoundingClientRect().bottom ?? null;
+  told.overviewEnds = bottom(".overview");
+  told.answerEnds = bottom("article.answer");
+  told.answerStarts = document.querySelector("article.answer .best").getBoundingClientRect().top;
   const column = () => [...document.querySelectorAll("#q1 table tbody tr")].slice(0, 4).map((row) => row.cells[1].innerText);
   told.ranked = column();
   document.querySelectorAll("#q1 thead button")[1].click();
   document.querySelectorAll("#q1 thead button")[1].click();
   told.resorted = column();
+  const shown = (rows) => [...rows].filter((row) => row.offsetParent !== null).length;
+  const ranking = document.querySelector("#q1 table");
+  const choose = (name, value) => {
+    const select = document.querySelector(`select[data-filter=${name}]`);
+    if (!select) return;
+    select.value = value;
+    select.dispatchEvent(new Event("change"));
+  };
+  const claims = document.querySelectorAll("#answer-q1 .claims li");
+  told.all = [shown(ranking.tBodies[0].rows), shown(claims)];
+  choose("model", "tiny-clip");
+  choose("attribute", "sex");
+  told.chosen = [shown(ranking.tBodies[0].rows), shown(claims)];
+  choose("model", "");
+  choose("attribute", "");
+  told.again = [shown(ranking.tBodies[0].rows), shown(claims)];
+  const box = document.querySelector("#q1 .tools input");
+  if (box) {
+    box.value = "BIOMED lora";
+    box.dispatchEvent(new Event("input"));
+    told.filtered = shown(ranking.tBodies[0].rows);
+    box.value = "";
+    box.dispatchEvent(new Event("input"));
+  }
+  const figure = document.querySelector("#q1 figure .scroll");
+  if (figure) {
+    const press = (key) => figure.dispatchEvent(new KeyboardEvent("keydown", { key }));
+    press("ArrowRight");
+    told.tip = document.getElementById("tip").textContent;
+    press("Escape");
+    told.tipHidden = document.getElementById("tip").hidden;
+  }
+  told.titles = document.querySelectorAll("svg title").length;
+  told.copies = document.querySelectorAll(".tools button").length;
+  told.tables = document.querySelectorAll("table.sortable").length;
   document.getElementById("unfold").click();
   told.unfolded = document.querySelectorAll("details[open]").length;
   told.wide = overflow();
@@ -143,6 +182,39 @@ def test_sorting_and_unfolding_work(seen):
     assert told["ranked"] == ["1", "2", "3", "4"]
     assert told["resorted"] == ["9", "8", "7", "6"]
     assert told["open"] < told["unfolded"] == told["details"]
+
+
+def test_all_answers_of_a_study_are_on_the_first_screen(seen):
+    assert seen[1280]["overviewEnds"] < 800
+
+
+def test_the_answer_of_one_question_is_on_the_first_screen(small_study, tmp_path):
+    told = look(render(small_study), tmp_path, policy=True)
+    assert told[1280]["overviewEnds"] is None
+    assert told[1280]["answerEnds"] < 800
+    assert told[420]["answerStarts"] < 450
+
+
+def test_page_is_filtered_by_model_and_attribute(seen):
+    told = seen[1280]
+    assert told["all"] == told["again"] == [9, 4]
+    assert told["chosen"] == [3, 1]
+
+
+def test_rows_of_a_table_are_filtered_by_words(seen):
+    assert seen[1280]["filtered"] == 1
+
+
+def test_marks_of_figures_are_told_by_keyboard(seen):
+    told = seen[1280]
+    assert "0.9" in told["tip"] or "worst group" in told["tip"]
+    assert told["tipHidden"]
+    assert told["titles"] == 0
+
+
+def test_every_table_and_the_methods_text_can_be_copied(seen):
+    told = seen[1280]
+    assert told["copies"] == told["tables"] + 2
 
 
 @pytest.mark.parametrize("policy", [True, False])

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evaluator.report.answers import answers
 from evaluator.report.content import FAILURE_COLUMNS, FINDING_COLUMNS, StudyContent
 from evaluator.report.figures import forest, ranking_chart, trade_off
 from evaluator.report.html import render, write
 from evaluator.report.svg import Scale, scale_over
 from evaluator.report.tables import ranking, split_by_question
-from evaluator.report.words import metric_words
+from evaluator.report.words import MINUS, metric_words
 from evaluator.tables import GAPS, METRICS
 from shards.errors import UserError
 
@@ -130,18 +131,68 @@ def test_hostile_names_are_shown_as_they_are(page):
     assert any("A & B_%" in text for _, text in page.all("th"))
 
 
+def shown(page, tag, css):
+    return [text for attrs, text in page.all(tag) if attrs.get("class") == css]
+
+
 def test_first_screen_names_the_best_with_interval_and_people(page):
-    best = [text for attrs, text in page.all("p") if attrs.get("class") == "best"]
-    assert best[0] == (
-        "Best: biomedclip · LoRA, AUC 0.914 (95 % interval 0.890 to 0.934; 400 samples of 200 patients)."
-    )
+    best = shown(page, "p", "best")
+    assert best[0] == "biomedclip · LoRA serves best: AUC 0.91 (0.89 to 0.93), 200 patients."
     assert len(best) == 3
 
 
-def test_first_screen_says_whom_the_best_fails_found_gaps_first(page):
-    claims = [text for attrs, text in page.all("ul") if attrs.get("class") == "claims"]
-    assert re.match(r"▲ gap found\s*sex: AUC 0\.1\d\d lower for female than male \(adjusted", claims[0])
+def test_first_screen_says_in_one_sentence_whom_the_best_fails(page):
+    assert shown(page, "p", "verdict")[0].startswith("It fails female (sex): AUC 0.85 against 0.95 for male.")
+    assert shown(page, "p", "verdict")[1].startswith(
+        "No reliable difference was found by sex and age; race cannot be judged."
+    )
+
+
+def test_first_screen_says_what_could_have_been_seen_found_gaps_first(page):
+    claims = shown(page, "ul", "claims")
+    assert re.match(r"▲ gap found\s*sex: Worse for female than for male: AUC 0.85 against 0.95.", claims[0])
+    assert (
+        "age: No reliable difference between the 3 groups was found; this test set could have seen a "
+        "difference of 0.08."
+    ) in claims[0]
+    assert "race: Cannot be judged: fewer than two groups are large enough." in claims[0]
     assert claims[0].index("gap found") < claims[0].index("no reliable gap") < claims[0].index("cannot judge")
+
+
+def test_several_questions_are_answered_at_a_glance_first(page, text):
+    rows = re.search(r'<table class="overview">.*?</table>', text, flags=re.S).group(0)
+    assert rows.count("<tr>") == 5
+    assert "<strong>biomedclip · LoRA</strong>" in rows
+    assert "▲ female" in rows
+    assert "could have seen 0.08" in rows
+    assert text.index('class="overview"') < text.index('class="answer"')
+
+
+def test_one_question_needs_no_overview(small_study):
+    text = render(small_study)
+    assert '<table class="overview">' not in text
+    assert text.count('<article class="answer"') == 1
+
+
+def test_first_screen_says_how_certain_the_best_is(page, small_study):
+    assert "Best: ≈ cannot be told from 1 of 8 others" in shown(page, "p", "verdict")[0]
+    assert "May be as good, no reliable difference was found: biomedclip · linear probe." in [
+        text for _, text in page.all("p")
+    ]
+    assert "within its interval; not tested" in render(small_study)
+
+
+def test_leader_that_was_tested_against_a_few_only_is_not_called_clear(study):
+    few = study.comparisons[study.comparisons["model"] == "tiny-clip"]
+    said = answers(dataclasses.replace(study, comparisons=few))[0]
+    assert said.certainty == "untested"
+    assert said.standing == "reliably better than 3 of 8 others; the rest not tested"
+
+
+def test_leader_that_beats_all_is_clear(study):
+    said = answers(study)[1]
+    assert (said.certainty, said.standing) == ("clear", "reliably better than the other")
+    assert said.caveats == ("2 samples could not be used: not part of this number.",)
 
 
 def test_first_screen_tells_how_often_a_gap_was_found_over_all_combinations(text):
@@ -149,18 +200,100 @@ def test_first_screen_tells_how_often_a_gap_was_found_over_all_combinations(text
     assert "Over all 2 combinations, a gap was found in none." in text
 
 
-def test_closeness_to_the_leader_is_called_what_it_is(text):
-    assert "biomedclip · linear probe lies within the leader&#39;s interval and may be as good." in text
+def test_closeness_to_the_leader_without_a_test_is_called_what_it_is(small_study):
+    text = render(small_study)
+    assert "Within the leader&#39;s interval, so perhaps as good: biomedclip · linear probe." in text
     assert "not a test of difference" in text
 
 
+def audited(study, **changes):
+    """Return the content of an audit: one arm without any name, no cards, no tasks."""
+    bare = dict.fromkeys(
+        ("dataset", "model", "usage", "mitigation", "seed", "split", "structure", "prompt", "task")
+    )
+    frames = {
+        name: frame[(frame["usage"] == "lora") & (frame["model"] == "tiny-clip")].assign(**bare)
+        for name, frame in (
+            ("metrics", study.metrics),
+            ("gaps", study.gaps),
+            ("findings", study.findings),
+        )
+    }
+    return dataclasses.replace(
+        study,
+        **frames,
+        datasets=(),
+        models=(),
+        tasks=(),
+        skipped=(),
+        failures=study.failures.iloc[:0],
+        **changes,
+    )
+
+
+def test_audit_of_one_nameless_table_reads_as_one_answer(small_study):
+    page = Page(render(audited(small_study, subject="eye")))
+    assert page.broken == []
+    assert shown(page, "p", "best") == ["Overall AUC 0.86 (0.83 to 0.88), 200 eyes."]
+    assert "How well does it serve, and whom does it fail?" in [text for _, text in page.all("h2")]
+    assert "Results" in [text for _, text in page.all("h2")]
+    assert not [text for _, text in page.all("a") if not text]
+
+
+def test_val_rows_are_not_ranked(text):
+    assert "0.999" not in text
+
+
+def test_other_kinds_of_gaps_are_shown_apart_and_rank_nothing(text):
+    table = re.search(r"<summary>Other fairness measures</summary>.*?</table>", text, flags=re.S).group(0)
+    assert "es:sum" in table
+    assert "(FairSeg, FairCLIP; Tian et al. 2024)" in table
+    assert text.count("nobody") == 0
+
+
+def test_choices_comparisons_and_results_over_datasets_are_shown(page):
+    captions = [text for _, text in page.all("caption")]
+    for told in (
+        "What each rule chooses on val, and what that is worth on test, for effusion",
+        "How probably each combination is not beaten in both utility and gap, for effusion",
+        "Paired differences in AUC for effusion",
+        "Mean rank over datasets; 1 is best",
+        "Against the best or the baseline, over datasets (Wilcoxon signed-rank test)",
+    ):
+        assert told in captions
+
+
+def test_roc_and_calibration_of_the_best_are_drawn_by_attribute(page):
+    drawn = [attrs["aria-label"] for attrs, _ in page.all("svg")]
+    for attribute in ("sex", "age"):
+        assert f"ROC of biomedclip · LoRA by {attribute}" in drawn
+        assert f"Calibration of biomedclip · LoRA by {attribute}" in drawn
+
+
+def test_groups_that_took_no_part_are_listed_with_the_reason(page):
+    (captioned,) = [
+        text for _, text in page.all("table") if text.startswith("Groups that took no part in comparisons")
+    ]
+    assert "no subject of this group in the test split" in captioned
+    assert "not recorded" in captioned
+
+
+def test_methods_for_a_paper_come_with_the_references_they_cite(page, small_study):
+    (told,) = [text for _, text in page.all("blockquote")]
+    assert told == "Gaps were corrected by Holm's method (Holm, 1979)."
+    references = [text for attrs, text in page.all("ul") if attrs.get("id") == "references"]
+    assert len(references) == 1
+    assert references[0].startswith("Holm S.")
+    assert "blockquote id" not in render(dataclasses.replace(small_study, methods_text=""))
+
+
 def test_headings_and_rows_of_tables_say_their_scope(page):
-    assert all(attrs.get("scope") in {"col", "row", "rowgroup"} for attrs, _ in page.all("th"))
+    assert all(attrs.get("scope") in {"col", "colgroup", "row", "rowgroup"} for attrs, _ in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table"))
 
 
 def test_every_row_has_a_cell_for_every_column(text):
-    for table in re.findall(r"<table.*?</table>", text, flags=re.S):
+    for table in re.findall(r'<table class="sortable">.*?</table>', text, flags=re.S):
         columns = table.split("</thead>")[0].count("<th ")
         for row in re.findall(r"<tr.*?</tr>", table.split("</thead>")[1], flags=re.S):
             assert "colspan" in row or len(re.findall(r"<t[hd][ >]", row)) == columns
@@ -173,7 +306,7 @@ def test_undefined_values_carry_their_reason(text):
 
 def test_only_the_best_combination_is_unfolded(page):
     details = page.all("details")
-    assert sum("open" in attrs for attrs, _ in details) == 3
+    assert sum("open" in attrs for attrs, _ in details) == 4  # three questions, and the curves of one of them
     assert len(details) > 20
 
 
@@ -216,18 +349,21 @@ def test_dataset_without_any_defined_value_says_why(small_study):
 
 def test_study_without_findings_does_not_claim_fairness(small_study):
     text = render(dataclasses.replace(small_study, findings=small_study.findings.iloc[:0]))
-    assert "No attribute was compared for it, so this study cannot say whom it fails." in text
-    assert "○ no reliable gap</span>" not in text
+    assert "No attribute was compared for it, so nobody can say whom it fails." in text
+    assert 'class="claims"' not in text
 
 
 def test_findings_repeat_neither_metric_nor_attribute(small_study):
-    findings = small_study.findings.assign(
-        sentence="auc by sex: male is better.", attribute="sex", metric=small_study.findings["metric"]
-    )
+    findings = small_study.findings.assign(sentence="auc by sex: male is better.", attribute="sex")
     text = render(
         dataclasses.replace(small_study, findings=findings.drop_duplicates(["model", "usage", "metric"]))
     )
-    assert "<strong>sex:</strong> male is better." in text
+    assert "<small>Male is better.</small>" in text
+
+
+def test_finding_without_what_a_plain_sentence_needs_speaks_for_itself(small_study):
+    text = render(dataclasses.replace(small_study, gaps=small_study.gaps.iloc[:0]))
+    assert "<strong>age:</strong> no reliable difference found; this test set could have seen 0.080." in text
 
 
 def test_keys_that_are_null_everywhere_do_not_lose_rows(small_study):
@@ -237,7 +373,7 @@ def test_keys_that_are_null_everywhere_do_not_lose_rows(small_study):
         for name in ("metrics", "gaps", "findings")
     }
     text = render(dataclasses.replace(small_study, **frames))
-    assert "Best: <strong>biomedclip</strong>, AUC 0.9" in text
+    assert "biomedclip serves best: AUC 0.9" in text
     assert "Over all 3 combinations, a gap was found by sex in 3 of 3" in text
     assert "<summary>tiny-clip</summary>" in text
 
@@ -249,7 +385,7 @@ def test_seeds_are_shown_one_by_one_and_answered_together(small_study):
         frame = frame[frame["usage"] == "lora"]
         frames[name] = pd.concat([frame, frame.assign(seed=1)], ignore_index=True)
     text = render(dataclasses.replace(small_study, **frames))
-    assert "AUC 0.914 (mean of 2 seeds, 0.914 to 0.914; 95 % interval 0.890 to 0.934;" in text
+    assert "AUC 0.914; mean of 2 seeds, 0.914 to 0.914; 95 % interval 0.890 to 0.934;" in text
     assert "(2 of 2 seeds say so.)" in text
     assert "<summary>biomedclip · LoRA · seed 1</summary>" in text
 
@@ -275,9 +411,19 @@ def test_writing_gives_page_and_tables_and_no_leftovers(small_study, tmp_path):
         p.relative_to(tmp_path / "report").as_posix() for p in path.parent.rglob("*") if p.is_file()
     )
     assert names == ["report.html", *sorted(
-        ["tables/failures.csv", "tables/findings.csv", "tables/gaps.csv", "tables/gaps.tex", "tables/groups.csv",
-         "tables/groups.tex", "tables/ranking.csv", "tables/ranking.tex", "tables/tasks.csv"]
+        ["tables/failures.csv", "tables/findings.csv", "tables/gaps.csv", "tables/gaps.md", "tables/gaps.tex",
+         "tables/groups.csv", "tables/groups.md", "tables/groups.tex", "tables/ranking.csv", "tables/ranking.md",
+         "tables/ranking.tex", "tables/tasks.csv"]
     )]  # fmt: skip
+
+
+def test_optional_tables_are_written_where_they_hold_something(study, tmp_path):
+    small = study.metrics["metric"].isin(["auc", "dice"])
+    write(dataclasses.replace(study, metrics=study.metrics[small]), tmp_path)
+    back = pd.read_csv(tmp_path / "tables" / "curves.csv")
+    assert len(back) == len(study.curves)
+    assert back["x"].iloc[0].startswith("0.0; 0.1")
+    assert len(pd.read_csv(tmp_path / "tables" / "comparisons.csv")) == len(study.comparisons)
 
 
 def test_written_groups_read_back_to_the_same_values(small_study, tmp_path):
@@ -350,7 +496,7 @@ def test_scale_holds_all_values_and_has_readable_ticks(values):
     labels = [scale.tick_text(tick) for tick in scale.ticks()]
     assert 2 <= len(labels) <= 12
     assert len(set(labels)) == len(labels)
-    assert [float(label) for label in labels] == pytest.approx(scale.ticks(), abs=1e-9)
+    assert [float(label.replace(MINUS, "-")) for label in labels] == pytest.approx(scale.ticks(), abs=1e-9)
 
 
 def test_scale_stays_inside_what_is_possible():

@@ -5,20 +5,42 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluator.report.grid import group_grid, ranking_grid
+from evaluator.report.comparison_grids import (
+    across_grids,
+    across_notes,
+    front_grid,
+    over_several,
+    selection_grid,
+)
+from evaluator.report.group_grids import group_grid
 from evaluator.report.latex import escape, to_latex
+from evaluator.report.ranking_grids import ranking_grid
+from evaluator.report.standing import with_standing
 from evaluator.report.tables import (
     ARM,
     Measure,
     group_table,
+    rank_all,
     ranking,
     split_by_question,
     threshold_table,
+    tidy,
     to_csv,
     whole_counts,
 )
-from evaluator.report.words import clean, interval, number, p_value, plural, primary_metric
-from evaluator.tables import GAPS, METRICS
+from evaluator.report.words import (
+    clean,
+    convention_words,
+    interval,
+    listing,
+    metric_words,
+    number,
+    p_value,
+    plain,
+    plural,
+    primary_metric,
+)
+from evaluator.tables import ACROSS, COMPARISONS, GAPS, METRICS, SELECTION
 
 AUC = Measure("auc", "auc:midrank")
 
@@ -48,7 +70,8 @@ def gap_frame(*rows):
 def rank(metrics, gaps=None, *, better="higher"):
     (part,) = split_by_question(metrics, gap_frame() if gaps is None else gaps)
     at = part.at(AUC)
-    return ranking(at.metrics, at.gaps, better=better)
+    table = ranking(at.metrics, at.gaps, better=better)
+    return with_standing(table, at.comparisons, arm=ARM, alpha=0.05)
 
 
 def overall(model, value, low=0.0, high=1.0, seed=0):
@@ -71,20 +94,65 @@ def test_equal_values_share_a_rank():
     assert list(table["rank"]) == [1, 1, 3]
 
 
-def test_only_values_inside_the_leaders_interval_are_within_it():
-    table = rank(
+def stand(metrics, *differences, alpha=0.05):
+    """Return how each model stands, with differences of (model, against_model, difference, low, high, p_adjusted)."""
+    keys = {
+        "dataset": "d", "split": "test", "target": "t", "structure": None, "metric": "auc",
+        "convention": "auc:midrank", "status": "ok",
+    }  # fmt: skip
+    arm = {"usage": "linear_probe", "mitigation": "erm", "prompt": None}
+    names = ("model", "against_model", "difference", "ci_low", "ci_high", "p_adjusted")
+    rows = [
+        {**keys, **arm, **{f"against_{k}": v for k, v in arm.items()}, **dict(zip(names, row, strict=True))}
+        for row in differences
+    ]
+    (ranked,) = rank_all(metrics, gap_frame(), pd.DataFrame(rows, columns=COMPARISONS.names), alpha=alpha)
+    return ranked.rankings[AUC].set_index("model")
+
+
+def test_without_paired_differences_closeness_is_a_place_inside_the_leaders_interval():
+    table = stand(
         metric_frame(overall("a", 0.9, 0.85, 0.95), overall("b", 0.86), overall("c", 0.84, 0.80, 0.94))
     )
-    assert dict(zip(table["model"], table["within_leader"], strict=True)) == {
-        "a": False,
-        "b": True,
-        "c": False,
-    }
+    assert table["standing"].to_dict() == {"a": "leader", "b": "within", "c": "outside"}
 
 
 def test_nothing_is_within_an_interval_that_is_undefined():
-    table = rank(metric_frame(overall("a", 0.9, None, None), overall("b", 0.9)))
-    assert not table["within_leader"].any()
+    table = stand(metric_frame(overall("a", 0.9, None, None), overall("b", 0.9), overall("c", None)))
+    assert table["standing"].tolist() == ["leader", "outside", ""]
+
+
+def test_paired_differences_decide_even_where_intervals_overlap():
+    rows = metric_frame(
+        overall("a", 0.9, 0.8, 1.0), overall("b", 0.89, 0.8, 1.0), overall("c", 0.88, 0.8, 1.0)
+    )
+    table = stand(rows, ("b", "a", -0.01, -0.015, -0.005, 0.01), ("c", "a", -0.02, -0.06, 0.02, 0.3))
+    assert table["standing"].to_dict() == {"a": "leader", "b": "worse", "c": "tied"}
+    assert table.loc["b", ["difference", "difference_low", "difference_p"]].tolist() == [-0.01, -0.015, 0.01]
+
+
+def test_difference_written_the_other_way_round_is_turned():
+    table = stand(metric_frame(overall("a", 0.9), overall("b", 0.8)), ("a", "b", 0.1, 0.02, 0.19, 0.04))
+    assert table.loc["b", ["difference", "difference_low", "difference_high"]].tolist() == [
+        -0.1,
+        -0.19,
+        -0.02,
+    ]
+    assert table.loc["b", "standing"] == "worse"
+
+
+def test_differences_between_others_say_nothing_about_the_leader():
+    rows = metric_frame(overall("a", 0.9, 0.85, 0.95), overall("b", 0.86), overall("c", 0.84))
+    table = stand(rows, ("c", "b", -0.02, -0.03, -0.01, 0.001))
+    assert table["standing"].tolist() == ["leader", "within", "outside"]
+    assert table["difference"].isna().all()
+
+
+def test_difference_column_is_there_only_with_differences():
+    rows = metric_frame(overall("a", 0.9), overall("b", 0.8))
+    for differences, expected in (((), False), ((("b", "a", -0.1, -0.2, 0.01, 0.06),), True)):
+        grid = ranking_grid(stand(rows, *differences).reset_index(), AUC, caption="c")
+        assert ("Difference" in [column.text for column in grid.columns]) == expected
 
 
 def test_seeds_count_with_their_mean_and_the_outermost_interval():
@@ -157,6 +225,120 @@ def test_thresholds_are_not_ranked_but_kept():
     assert list(threshold_table(rows)["value"]) == [0.3]
 
 
+def test_derived_conventions_are_never_what_a_question_is_opened_with():
+    derived = metric_frame(overall("a", 0.99)).assign(convention="auc:midrank|age")
+    (part,) = split_by_question(pd.concat([derived, metric_frame(overall("a", 0.9))]), gap_frame())
+    assert part.measures() == (AUC, Measure("auc", "auc:midrank|age"))
+
+
+def test_metric_without_any_value_opens_a_question_only_where_none_has_one():
+    nothing = metric_frame(overall("a", None))
+    decided = metric_frame(overall("a", 0.8)).assign(metric="sensitivity", convention="decisions:given")
+    (part,) = split_by_question(pd.concat([nothing, decided]), gap_frame())
+    assert part.measures()[0] == Measure("sensitivity", "decisions:given")
+    (part,) = split_by_question(nothing, gap_frame())
+    assert part.measures() == (AUC,)
+
+
+def test_lower_is_better_also_for_distances_without_words_of_their_own():
+    assert metric_words("cdr_distance").better == "lower"
+    assert metric_words("generalised_entropy").better == "lower"
+    assert metric_words("somebody_elses_score").better == "higher"
+
+
+def test_ranking_of_one_arm_has_no_places():
+    table = stand(metric_frame(overall("a", 0.9))).reset_index()
+    headings = [column.text for column in ranking_grid(table, AUC, caption="c").columns]
+    assert headings == ["Model and usage", "AUC", "Worst group", "Adjusted gap", "p of the gap", "Samples"]
+
+
+def across_frame(*rows):
+    names = ("analysis", "attribute", "item", "value", "reason")
+    return tidy(
+        pd.DataFrame(
+            [{"metric": "auc", **dict(zip(names, row, strict=True))} for row in rows], columns=ACROSS.names
+        )
+    )
+
+
+def test_analyses_over_datasets_without_any_number_are_said_not_tabled():
+    frame = across_frame(
+        ("friedman", None, "chi2", None, "too_few: 2 datasets"),
+        ("direction", "sex", "female", 0.75, None),
+        ("direction", "race", "asian", None, "no test"),
+    )
+    (grid,) = across_grids(frame)
+    assert [section.title for section in grid.sections] == ["AUC, by sex", "AUC, by race"]
+    (note,) = across_notes(frame)
+    assert (
+        note == "Do the combinations differ at all? (Friedman test over datasets), AUC: too few: 2 datasets."
+    )
+
+
+def test_metric_of_one_dataset_says_nothing_over_datasets():
+    frame = across_frame(
+        ("direction", "sex", "female", 0.75, None), ("direction", "sex", "female", 1.0, None)
+    ).assign(metric=["auc", "dice"], n=[4, 1])
+    kept, told = over_several(frame)
+    assert kept["metric"].tolist() == ["auc"]
+    assert told == ("Dice was measured on one dataset only: nothing holds over datasets.",)
+
+
+def test_rule_without_a_choice_says_why_and_names_nobody():
+    row = {
+        "dataset": "d", "metric": "auc", "attribute": "sex", "rule": "minimax", "mitigation": "erm",
+        "reason": "chosen on val, and there is none",
+    }  # fmt: skip
+    grid = selection_grid(tidy(pd.DataFrame([row], columns=SELECTION.names)), AUC, caption="c")
+    (laid,) = grid.sections[0].rows
+    assert [cell.text for cell in laid.cells] == ["best worst group", *["–"] * 6]
+    assert laid.cells[0].note == "chosen on val, and there is none"
+
+
+def test_fronts_are_ordered_by_probability():
+    rows = [
+        {"dataset": "d", "metric": "auc", "attribute": "sex", "rule": "pareto", "model": m, "probability": p}
+        for m, p in (("a", 0.1), ("b", None), ("c", 0.9))
+    ]
+    grid = front_grid(tidy(pd.DataFrame(rows, columns=SELECTION.names)), AUC, caption="c")
+    assert [row.cells[0].text for row in grid.sections[0].rows] == ["c", "a", "b"]
+    assert grid.sections[0].rows[0].cells[1].text == "90.0 %"
+
+
+def test_one_method_of_intervals_stands_in_the_caption_several_in_the_rows():
+    rows = metric_frame(overall("a", 0.9), ("a", 0, "sex", "f", 0.8, 0.7, 0.9, 9))
+    one = group_grid(tidy(rows.assign(interval="wilson")), AUC, caption="groups")
+    assert one.caption == "groups (intervals: Wilson)"
+    two = group_grid(tidy(rows.assign(interval=["wilson", "newcombe"])), AUC, caption="groups")
+    assert two.caption == "groups"
+    notes = [row.cells[2].note for section in two.sections for row in section.rows]
+    assert notes == ["Wilson", "Newcombe"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.8134, "0.81"), (0.0042, "0.004"), (-0.004, "−0.004"), (0.0, "0.00"), (0.0096, "0.01"), (None, "–")],
+)
+def test_numbers_in_sentences_have_two_decimals_unless_that_hides_them(value, text):
+    assert plain(value) == text
+
+
+def test_lists_in_sentences_read_well():
+    assert [listing([]), listing(["a"]), listing(["a", "b"]), listing(["a", "b", "c"], 1)] == [
+        "", "a", "a and b", "a and 2 more"
+    ]  # fmt: skip
+
+
+def test_conventions_are_explained_with_what_was_done_to_the_groups():
+    assert "threshold fixed at 0.5" in convention_words("fixed:0.5")
+    assert convention_words("mean:subject|size-adjusted").endswith(
+        "after the size of the structure is taken out"
+    )
+    assert convention_words("auc:midrank|age") == "ties count half; groups made alike (age)"
+    assert "FairSeg" in convention_words("mean:subject|empty:fairseg")
+    assert convention_words("nobody:knows") == ""
+
+
 def test_structures_and_targets_are_separate_questions(study):
     questions = [part.question for part in split_by_question(study.metrics, study.gaps)]
     assert [q.subject_matter for q in questions] == ["effusion", "cup", "rim"]
@@ -194,8 +376,7 @@ def test_positives_are_left_out_where_no_group_has_them(study):
 
 def test_model_that_saw_the_dataset_is_marked_in_the_ranking(study):
     part = split_by_question(study.metrics, study.gaps)[0]
-    at = part.at(part.measures()[0])
-    table = ranking(at.metrics, at.gaps, better="higher")
+    table = rank_all(study.metrics, study.gaps)[0].rankings[part.measures()[0]]
     grid = ranking_grid(table, part.measures()[0], caption="ranking", seen=("tiny-clip",))
     for row in grid.sections[0].rows:
         assert ("saw this dataset" in row.cells[0].note) == (row.cells[0].text == "tiny-clip")
@@ -247,12 +428,11 @@ def test_latex_escapes_everything_that_means_something_there():
 
 def test_latex_table_has_as_many_cells_in_every_row_as_columns(study):
     part = split_by_question(study.metrics, study.gaps)[0]
-    at = part.at(part.measures()[0])
-    table = ranking(at.metrics, at.gaps, better="higher")
+    table = rank_all(study.metrics, study.gaps)[0].rankings[part.measures()[0]]
     text = to_latex(ranking_grid(table, part.measures()[0], caption="A & B"), label="tab:x y_1")
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
     assert len(body) == len(table)
-    assert all(line.replace(r"\&", "").count("&") == 8 for line in body)
+    assert all(line.replace(r"\&", "").count("&") == 6 for line in body)
     assert r"\caption{A \& B}" in text
     assert r"\label{tab:xy1}" in text
     assert text.count(r"\begin{") == text.count(r"\end{") == 2
