@@ -174,6 +174,87 @@ def report(
 
 
 @app.command(
+    epilog="Examples: fairray audit predictions.csv --bins age=40,60,80 --intersections 'sex*age' | "
+    "fairray audit predictions.csv --fail-if 'adjusted_gap(auc,sex)>0.05'"
+)
+def audit(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            help="Predictions: CSV, Parquet, Feather, JSON, Excel, predictions.pkl.", metavar="TABLE"
+        ),
+    ],
+    target: Annotated[list[str] | None, typer.Option(help="True class; repeat for several findings.")] = None,
+    score: Annotated[list[str] | None, typer.Option(help="Score in [0, 1]; patterns such as 'p_*'.")] = None,
+    pred: Annotated[list[str] | None, typer.Option(help="Predicted class, where there is no score.")] = None,
+    attributes: Annotated[list[str] | None, typer.Option(help="Columns whose groups are compared.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Whose sample a row is.")] = None,
+    no_subject: Annotated[bool, typer.Option("--no-subject", help="Every row is another person.")] = False,
+    sample: Annotated[str | None, typer.Option(help="Sample id.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name, one row per model.")] = None,
+    val: Annotated[
+        str | None, typer.Option(help="Column of splits, COLUMN=VALUE of validation rows, or none.")
+    ] = None,
+    bins: Annotated[list[str] | None, typer.Option(help="Groups of a number: age=40,60,80.")] = None,
+    intersections: Annotated[list[str] | None, typer.Option(help="Groups of groups: 'sex*age'.")] = None,
+    positive: Annotated[str | None, typer.Option(help="Class of interest.")] = None,
+    classes: Annotated[list[str] | None, typer.Option(help="Classes in the order of the scores.")] = None,
+    logits: Annotated[bool, typer.Option("--logits", help="Scores are logits.")] = False,
+    threshold: Annotated[
+        str | None, typer.Option(help="Rule of decisions: val:youden, val:f1, fixed:0.5, ...")
+    ] = None,
+    conventions: Annotated[list[str] | None, typer.Option(help="Further formulas to report.")] = None,
+    bootstrap: Annotated[int, typer.Option(help="Replicates of intervals.")] = 2000,
+    permutations: Annotated[int, typer.Option(help="Permutations of tests.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of both.")] = 0,
+    alpha: Annotated[float, typer.Option(help="Level of claims; intervals have 1 - alpha.")] = 0.05,
+    minimum_subjects: Annotated[int, typer.Option(help="Smaller groups are shown without values.")] = 20,
+    baseline: Annotated[
+        str | None, typer.Option(help="Model that the others are compared with; the best by default.")
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None, typer.Option(help="Limit; exit code 1 if violated or unknown. Repeatable.")
+    ] = None,
+    join: Annotated[Path | None, typer.Option(help="Second table with attributes or ids.")] = None,
+    on: Annotated[
+        str | None, typer.Option(help="Column that joins: COLUMN, COLUMN=COLUMN_OF_JOIN, or order.")
+    ] = None,
+    sheet: Annotated[str | None, typer.Option(help="Sheet of an Excel file.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a text file; UTF-8 by default.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write; TABLE-audit by default.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Results at a time; all CPUs by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure any table of predictions: groups, gaps, report. Says what it took for what. No Ray, no GPU."""
+    from jobs.commands import audit as command
+
+    columns = {"target": target, "score": score, "pred": pred, "attributes": attributes, "subject": subject}
+    rows = {"independent_rows": no_subject, "sample": sample, "model": model, "val": val}
+    meaning = {"intersections": intersections, "positive": positive, "classes": classes, "logits": logits}
+    rules = {
+        "threshold": threshold,
+        "conventions": conventions,
+        "alpha": alpha,
+        "fail_if": fail_if,
+        "baseline": baseline,
+    }
+    draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed, "workers": workers}
+    files = {
+        "join": join,
+        "on": on,
+        "sheet": sheet,
+        "encoding": encoding,
+        "minimum_subjects": minimum_subjects,
+    }
+    options = {**columns, **rows, **meaning, **rules, **draws, **files}
+    raise typer.Exit(command.run(table, folder, as_json, bins or [], options))
+
+
+@app.command(
     epilog='Example: fairray query results/demo "select model, avg(dice) from segmentations group by model"'
 )
 def query(
@@ -317,6 +398,14 @@ def main() -> None:
         if is_full(error):
             _say("Free space or raise the quota, then run the same command again: committed parts are kept.")
         sys.exit(75 if is_full(error) else 2)
+    except ModuleNotFoundError as error:
+        from jobs.extras import explain_import
+
+        explained = explain_import(error)
+        if explained is None:
+            raise
+        _say(explained)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -1,0 +1,131 @@
+"""Measures the parts of a table side by side and joins their tables.
+
+Guarantee: results do not depend on the number of workers; parts are joined in the order of the table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evaluator.auditing.layout import Layout, Part
+from evaluator.groups import GroupRule
+from evaluator.measure import Measurement, MeasureSettings, measure_predictions, measure_segmentations
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All measured tables of an audit, as DataFrames.
+
+    Attributes
+    ----------
+    metrics, gaps, curves
+        Schemas of the same names in :mod:`evaluator.tables`; `p_adjusted` of the gaps is filled.
+    comparisons, across, selection
+        What several models say together, see :func:`evaluator.compare.analysis.analyse`.
+    failures
+        Schema :data:`evaluator.tables.FAILURES` with dataset, model and usage in front.
+    """
+
+    metrics: pd.DataFrame
+    gaps: pd.DataFrame
+    curves: pd.DataFrame
+    comparisons: pd.DataFrame
+    across: pd.DataFrame
+    selection: pd.DataFrame
+    failures: pd.DataFrame
+
+
+def measure_all(layout: Layout, settings: MeasureSettings, workers: int | None = None) -> Tables:
+    """Measure every part.
+
+    Parameters
+    ----------
+    layout
+        What to measure.
+    settings
+        How.
+    workers
+        Parts measured at a time; all CPUs by default.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    from evaluator.compare.analysis import analyse
+    from evaluator.statistics.multiplicity import adjust
+    from evaluator.tables import CURVES, FAILURES, GAPS, METRICS, REPLICATES
+
+    def one(part: Part) -> Measurement:
+        return _measure(part, layout.attributes[str(part.keys.dataset)], layout.rules, settings)
+
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        measured = list(pool.map(one, layout.parts))
+
+    def joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pd.DataFrame:
+        frame: pd.DataFrame = pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
+        return frame.assign(prompt=frame["prompt"].where(frame["prompt"] != "", None))
+
+    failures = [_failures(part, layout) for part in layout.parts]
+    filled = [frame for frame in failures if len(frame)]
+    none = FAILURES.empty_table().to_pandas().assign(dataset="", model="", usage="")
+    metrics = joined([m.metrics for m in measured], METRICS)
+    gaps = adjust(joined([m.gaps for m in measured], GAPS))
+    replicates = joined([m.replicates for m in measured], REPLICATES)
+    together = analyse(metrics, gaps, replicates, alpha=settings.alpha, baseline=settings.baseline)
+    return Tables(
+        metrics=metrics,
+        gaps=gaps,
+        curves=joined([m.curves for m in measured], CURVES),
+        comparisons=together.comparisons,
+        across=together.across,
+        selection=together.selection,
+        failures=pd.concat(filled, ignore_index=True) if filled else none,
+    )
+
+
+def _measure(
+    part: Part, attributes: pd.DataFrame, rules: tuple[GroupRule, ...], settings: MeasureSettings
+) -> Measurement:
+    if part.target is None:
+        measured = measure_segmentations(part.rows, attributes, rules, settings, part.keys)
+        return _only(measured, "metric", part.mask_metrics)
+    return measure_predictions(part.rows, attributes, part.target, rules, settings, part.keys)
+
+
+def _only(measured: Measurement, column: str, values: Sequence[str]) -> Measurement:
+    """Leave out the metrics of masks that the table has no column of."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def kept(table: pa.Table) -> pa.Table:
+        return table.filter(pc.is_in(table[column], pa.array(values, pa.string())))
+
+    return Measurement(
+        kept(measured.metrics), kept(measured.gaps), measured.curves, kept(measured.replicates)
+    )
+
+
+def _failures(part: Part, layout: Layout) -> pd.DataFrame:
+    """Count the measured split's rows that could not be used, by group."""
+    import pyarrow as pa
+
+    from evaluator.failures import count_failures
+    from evaluator.tables import FAILURES, NOT_FAILURES
+
+    rows = part.rows if part.target is None else part.rows[part.rows["split"] == "test"]
+    if rows["status"].isin(NOT_FAILURES).all():
+        nothing: pd.DataFrame = FAILURES.empty_table().to_pandas()
+        return nothing
+    table = pa.table({name: pa.array(rows[name], pa.string()) for name in ("sample_id", "status")})
+    attributes = layout.attributes[str(part.keys.dataset)]
+    frame: pd.DataFrame = count_failures(table, attributes, layout.rules).to_pandas()
+    for place, name in enumerate(("dataset", "model", "usage")):
+        frame.insert(place, name, getattr(part.keys, name) or "")
+    return frame
