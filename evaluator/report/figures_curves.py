@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from evaluator.report.grid import group_note, records
 from evaluator.report.svg import Drawing, Scale, axis_below, axis_left, breadth
@@ -290,15 +292,18 @@ def _dense(points: Sequence[Point], step: float = 6.0) -> list[Point]:
 def _free_spot(own: Sequence[Point], others: Sequence[Point], taken: Sequence[Point]) -> Point:
     """Choose where on its line a number stands: clear of other numbers first, then clear of other lines."""
     inner = own[len(own) // 12 : len(own) - len(own) // 12] or own
+    from_numbers = np.minimum(_distances(inner, taken), _APART)
+    from_lines = np.minimum(_distances(inner, others), 2 * _APART)
+    best = np.lexsort((-from_lines, -from_numbers))[0]  # stable: the first of equals
+    return inner[int(best)]
 
-    def clear(spot: Point) -> tuple[float, float]:
-        return min(_distance(spot, taken), _APART), min(_distance(spot, others), 2 * _APART)
 
-    return max(inner, key=clear)
-
-
-def _distance(spot: Point, points: Sequence[Point]) -> float:
-    return min((math.hypot(spot[0] - x, spot[1] - y) for x, y in points), default=math.inf)
+def _distances(spots: Sequence[Point], points: Sequence[Point]) -> NDArray[np.float64]:
+    """Return how far each spot is from the nearest point."""
+    if not points:
+        return np.full(len(spots), np.inf)
+    apart = np.asarray(spots)[:, None, :] - np.asarray(points)[None, :, :]
+    return np.asarray(np.hypot(apart[..., 0], apart[..., 1]).min(axis=1))
 
 
 def _bin_mark(draw: Drawing, x: float, y: float, line: _Line, point: _Bin, most: float) -> None:

@@ -125,7 +125,7 @@ def heat_maps(rows: pd.DataFrame, measure: Measure, name: str) -> tuple[Figure, 
     for attribute in _crossed(rows):
         label = f"{words.label} of {name} for each intersection of {attribute}"
         picture = intersection_map(rows, words, attribute=attribute, label=label)
-        told = f"{words.label} where the attributes of {attribute} meet, with subjects; cells too small to judge are grey."
+        told = f"{words.label} where the attributes of {attribute} meet, with subjects; hatched cells are too small to judge."
         if picture:
             figures.append(Figure(picture, told, attribute))
     return tuple(figures)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from evaluator.report.rankings import rank
 from evaluator.report.standing import with_standing
 from evaluator.report.words import Better, metric_words, primary_metric
 
@@ -195,39 +196,8 @@ def _no_comparisons() -> pd.DataFrame:
 
 
 def ranking(metrics: pd.DataFrame, gaps: pd.DataFrame, *, better: Better) -> pd.DataFrame:
-    """Rank the arms of one question by one measure.
-
-    Parameters
-    ----------
-    metrics, gaps
-        Rows of one question and one measure (see :meth:`Measured.at`).
-    better
-        Which direction of the measure is good.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per arm, best first, undefined values last with a null `rank`. `value` is the mean over the
-        arm's `seeds`, `seed_low` and `seed_high` their range, `ci_low` and `ci_high` the outermost ends of
-        their intervals. `worst_attribute`, `worst_group`, `worst_value`, `worst_n_subjects`: the
-        worst group among those with a value, of single attributes where there are any. `gap_attribute`,
-        `raw`, `null_mean`, `adjusted`, `detectable`, `p`: the attribute with the smallest p (adjusted where
-        there is an adjusted one); means over seeds, the largest p of them.
-    """
-    table = _overall(metrics[metrics["attribute"] == OVERALL])
-    for found in (_worst_groups(metrics, better), _strongest_gaps(gaps)):
-        table = table.merge(found, on=ARM, how="left", sort=False)
-    table = table.reindex(columns=_RANKING_COLUMNS)
-    table = table.sort_values("value", ascending=better == "lower", na_position="last", kind="stable")
-    table["rank"] = table["value"].rank(method="min", ascending=better == "lower").astype("Int64")
-    return table.reset_index(drop=True)
-
-
-_RANKING_COLUMNS = [
-    "rank", *ARM, "value", "ci_low", "ci_high", "seeds", "seed_low", "seed_high", "n", "n_subjects",
-    "n_failed", "worst_attribute", "worst_group", "worst_value", "worst_n_subjects",
-    "gap_attribute", "raw", "null_mean", "adjusted", "detectable", "p", "status", "reason",
-]  # fmt: skip
+    """Rank the arms of one question by one measure, see :func:`evaluator.report.rankings.rank`."""
+    return rank(metrics, gap_table(gaps), better=better, arm=ARM)
 
 
 def threshold_table(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -330,63 +300,6 @@ def _of(frame: pd.DataFrame, measure: Measure) -> pd.DataFrame:
 def _where(frame: pd.DataFrame, columns: list[str], values: tuple[str, ...]) -> pd.DataFrame:
     fits = [frame[column].to_numpy() == value for column, value in zip(columns, values, strict=True)]
     return frame[np.logical_and.reduce(fits)]
-
-
-def _overall(rows: pd.DataFrame) -> pd.DataFrame:
-    """Summarise the rows of all samples, one per arm and seed, to one per arm."""
-    groups = rows.groupby(ARM, sort=False)
-    value, columns = groups["value"], ("n", "n_subjects", "n_failed")
-    table = pd.DataFrame(
-        {
-            "value": value.mean(),
-            "ci_low": groups["ci_low"].min(),
-            "ci_high": groups["ci_high"].max(),
-            "seeds": value.size(),
-            "seed_low": value.min(),
-            "seed_high": value.max(),
-            **{name: groups[name].max() for name in columns},
-        }
-    ).reset_index()
-    # Of several seeds the one without a value, where there is one, tells what is wrong.
-    order = rows["value"].notna().sort_values(kind="stable").index
-    told = rows.loc[order, [*ARM, "status", "reason"]].drop_duplicates(ARM)
-    return table.merge(told, on=ARM, how="left", sort=False)
-
-
-def _worst_groups(metrics: pd.DataFrame, better: Better) -> pd.DataFrame:
-    """Find the group of each arm that fares worst; groups without a value and unknown take no part."""
-    judged = metrics[
-        (metrics["attribute"] != OVERALL)
-        & (metrics["group"] != UNKNOWN)
-        & (metrics["status"] == "ok")
-        & metrics["value"].notna()
-    ]
-    groups = judged.groupby([*ARM, "attribute", "group"], sort=False)
-    means = pd.DataFrame(
-        {"worst_value": groups["value"].mean(), "worst_n_subjects": groups["n_subjects"].max()}
-    ).reset_index()
-    means["_crossed"] = _crossed(means["attribute"])
-    order = means.sort_values(
-        ["_crossed", "worst_value"], ascending=[True, better == "higher"], kind="stable"
-    )
-    worst = order.drop(columns="_crossed").drop_duplicates(ARM)
-    return worst.rename(columns={"attribute": "worst_attribute", "group": "worst_group"})
-
-
-def _strongest_gaps(gaps: pd.DataFrame) -> pd.DataFrame:
-    """Find the attribute of each arm with the least doubtful gap."""
-    table = gap_over_seeds(gaps)
-    judged = table[table["adjusted"].notna() & table["p"].notna()]
-    # Between equals a single attribute says more than an intersection that contains it.
-    order = judged.assign(_crossed=_crossed(judged["attribute"])).sort_values(
-        ["p", "_crossed", "adjusted"], ascending=[True, True, False], kind="stable"
-    )
-    first = order.drop(columns="_crossed").drop_duplicates(ARM)
-    return first.rename(columns={"attribute": "gap_attribute"})
-
-
-def _crossed(attributes: pd.Series[Any]) -> list[bool]:
-    return ["*" in str(name) for name in attributes]
 
 
 def gap_over_seeds(gaps: pd.DataFrame) -> pd.DataFrame:

@@ -178,6 +178,8 @@ def shared_kendall(values: Sequence[Array], replicates: Sequence[Array]) -> Agre
         return Agreement(math.nan, None, None, None, "no_variation: all groups are ties")
     value = float(np.mean([w for w in seen if not math.isnan(w)]))
     length = min(table.shape[-1] for table in replicates)
+    if not length:
+        return Agreement(value, None, None, None, "no_replicates")
     parts = [
         np.moveaxis(draws[..., :length] - table[..., None], -1, 0)
         for table, draws, there in zip(values, replicates, defined, strict=True)

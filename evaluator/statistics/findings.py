@@ -96,7 +96,7 @@ def judge(
         return Finding(
             UNJUDGED,
             f"{what}: too few permutations for so many tests (adjusted p cannot be below {_text(resolution)});"
-            " raise measure.permutations.",
+            " use more permutations.",
         )
     if detectable is None:
         return Finding(UNJUDGED, f"{what}: {seen}, {chance}; how small a gap could be found is unknown.")

@@ -73,7 +73,7 @@ class NullGaps:
         """Return the same with groups that are noisier than their permutations spread as far as their own errors say.
 
         Permuting mixes noisy units with quiet ones, so that a small noisy group strays less than it does by chance. Its values
-        and variances are stretched around the overall value; statistics and p-values stay.
+        and variances are stretched around the overall value, and may leave the scale of the metric; p-values stay.
         """
         if self.own is None:
             return self
@@ -185,7 +185,8 @@ def permute_groups(
             variances[i, : drawn[i]],
             overall[i],
             statistics[i, : drawn[i]],
-            *map(float, first[i]),
+            float(first[i, 0]),
+            float(first[i, 1]),
             own[i],
         )
         for i in range(len(metrics))
@@ -239,9 +240,10 @@ def _assignments(
 
 def pooled_variance(spread: Spread) -> Array:
     """Return the variances ``[b, G]`` with one unit's pooled variance over the number of units added to each."""
-    per_unit = spread.variance * spread.size
-    pooled = (per_unit * spread.size).sum(axis=1, keepdims=True) / spread.size.sum(axis=1, keepdims=True)
-    return np.asarray((per_unit + pooled / spread.size) / spread.size)
+    size = np.where(spread.size > 0, spread.size, np.nan)
+    per_unit = spread.variance * size
+    pooled = (per_unit * size).sum(axis=1, keepdims=True) / size.sum(axis=1, keepdims=True)
+    return np.asarray((per_unit + pooled / size) / size)
 
 
 def _wald(spread: Spread, variance: Array) -> Array:
