@@ -1,38 +1,59 @@
-"""From committed measurements to the study's two tables and its report."""
+"""From committed measurements to the study's tables and its report."""
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from evaluator.usages.representation import PREFIX
+from jobs.changes import claim_changes
 from jobs.plan import Plan, find_tasks
 from jobs.record import versions
 from jobs.store import Store
+from jobs.study import Study
+from jobs.study_tables import (
+    TABLES,
+    StudyTables,
+    probe_rows,
+    read_tables,
+    read_written,
+    without_probes,
+    write_tables,
+)
 from jobs.task import Task
-from shards.files import digest, write_atomically, write_json
+from shards.files import digest, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
     from evaluator.measure import MeasureSettings
     from evaluator.report.content import DatasetFacts, ModelFacts, StudyContent, TaskFacts
 
 #: Raised when the assembled tables or the report change for the same measurements.
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 
 
 @dataclass(frozen=True)
-class StudyTables:
-    """The two tables of a study, and the failures by group."""
+class Assembled:
+    """What assembling gave.
 
-    metrics: pd.DataFrame
-    gaps: pd.DataFrame
-    failures: pd.DataFrame
+    Attributes
+    ----------
+    tables
+        The study's tables.
+    page
+        The report.
+    changes
+        How claims differ from those of the tables that were here before, one line each; empty for a first run.
+    """
+
+    tables: StudyTables
+    page: Path
+    changes: tuple[str, ...]
 
 
 def report_path(store: Store, study: str) -> Path:
@@ -40,8 +61,8 @@ def report_path(store: Store, study: str) -> Path:
     return store.path / "studies" / study / "report" / "report.html"
 
 
-def assemble(store: Store, plan: Plan) -> tuple[StudyTables, Path]:
-    """Write ``metrics/<study>.parquet``, ``gaps/<study>.parquet`` and the report, unless they are up to date.
+def assemble(store: Store, plan: Plan) -> Assembled:
+    """Write the tables of a study (:data:`TABLES`) and its report, unless they are up to date.
 
     Parameters
     ----------
@@ -49,21 +70,16 @@ def assemble(store: Store, plan: Plan) -> tuple[StudyTables, Path]:
         With the committed measurements; tasks that are not complete are left out and named in the report.
     plan
         The study's plan.
-
-    Returns
-    -------
-    tuple of StudyTables and Path
-        The tables and the path of the page.
     """
-    name = plan.study.study
+    name, settings = plan.study.study, plan.study.measure
     measured = tuple(task for task in find_tasks(plan, ["measure"]) if store.is_complete(task))
-    tables = read_tables(store, measured, plan.study.measure.alpha)
     stamp = store.path / "studies" / name / "assembled.json"
     current = {
         "digest": digest(
             [
                 REPORT_VERSION,
                 sorted(task.id for task in plan.tasks if store.is_complete(task)),
+                settings.model_dump(mode="json"),
                 plan.skipped,
                 plan.blocked,
                 len(plan.tasks),
@@ -71,12 +87,15 @@ def assemble(store: Store, plan: Plan) -> tuple[StudyTables, Path]:
         )
     }
     page = report_path(store, name)
-    written = [page, *(store.path / table / f"{name}.parquet" for table in ("metrics", "gaps"))]
-    if not (all(path.exists() for path in written) and _stamp(stamp) == current):
-        _write_tables(store, name, tables)
-        write_page(content_of(store, plan, tables), page.parent)
-        write_json(stamp, current, staging=store.staging)
-    return tables, page
+    written = [page, *(store.path / table / f"{name}.parquet" for table in TABLES)]
+    if all(path.exists() for path in written) and _stamp(stamp) == current:
+        return Assembled(read_written(store, name, measured), page, ())
+    tables = read_tables(store, measured, settings)
+    changes = claim_changes(store.path / "gaps" / f"{name}.parquet", tables.gaps, settings)
+    write_tables(store, name, tables)
+    write_page(content_of(store, plan, tables), page.parent)
+    write_json(stamp, current, staging=store.staging)
+    return Assembled(tables, page, changes)
 
 
 def write_page(content: StudyContent, folder: Path) -> Path:
@@ -86,62 +105,20 @@ def write_page(content: StudyContent, folder: Path) -> Path:
     return write(content, folder)
 
 
-def read_tables(store: Store, measured: tuple[Task, ...], alpha: float) -> StudyTables:
-    """Read and join the committed measurements, and correct the gaps' p-values over the whole study."""
-    import pandas as pd
-
-    from evaluator.statistics.multiplicity import adjust
-    from evaluator.tables import FAILURES, GAPS, METRICS
-
-    metrics = _joined(store, measured, "metrics", METRICS)
-    gaps = adjust(_joined(store, measured, "gaps", GAPS))
-    failures = []
-    for task in measured:
-        frame = store.read(task, name="failures").to_pandas()
-        for position, key in enumerate(("dataset", "model", "usage")):
-            frame.insert(position, key, getattr(task, key))
-        failures.append(frame)
-    empty = FAILURES.empty_table().to_pandas().assign(dataset="", model="", usage="")
-    filled = [frame for frame in failures if len(frame)]
-    return StudyTables(metrics, gaps, pd.concat(filled, ignore_index=True) if filled else empty)
-
-
-def _joined(store: Store, measured: tuple[Task, ...], name: str, schema: pa.Schema) -> pd.DataFrame:
-    import pyarrow as pa
-
-    parts = [
-        store.read(task, name=name)
-        for task in sorted(measured, key=lambda task: (task.dataset, task.model, task.id))
-    ]
-    frame: pd.DataFrame = pa.concat_tables([schema.empty_table(), *parts]).to_pandas()
-    return frame
-
-
-def _write_tables(store: Store, name: str, tables: StudyTables) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from evaluator.tables import GAPS, METRICS
-
-    for folder, frame, schema in (("metrics", tables.metrics, METRICS), ("gaps", tables.gaps, GAPS)):
-        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False).replace_schema_metadata(None)
-        write: Callable[..., None] = lambda out, table=table: pq.write_table(table, out, compression="zstd")  # noqa: E731
-        write_atomically(store.path / folder / f"{name}.parquet", write, staging=store.staging)
-
-
 def content_of(store: Store, plan: Plan, tables: StudyTables) -> StudyContent:
     """Gather what the report shows."""
     from evaluator.report.content import StudyContent
+    from evaluator.report.methods import methods_text
     from evaluator.statistics.findings import findings
 
     study = plan.study
     unfinished = tuple(
         f"not finished: {t.kind} of {t.model} on {t.dataset}." for t in plan.tasks if not store.is_complete(t)
     )
-    return StudyContent(
+    content = StudyContent(
         name=study.study,
         created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        metrics=tables.metrics,
+        metrics=without_probes(tables.metrics),
         gaps=tables.gaps,
         findings=findings(
             tables.gaps,
@@ -149,28 +126,50 @@ def content_of(store: Store, plan: Plan, tables: StudyTables) -> StudyContent:
             relevant=study.measure.relevant_gap,
             permutations=study.measure.permutations,
         ),
-        failures=tables.failures,
+        failures=without_probes(tables.failures),
         datasets=tuple(_dataset_facts(plan, name) for name in plan.datasets),
         models=tuple(_model_facts(plan, name) for name in plan.cards),
         tasks=tuple(_task_facts(store, task) for task in plan.tasks if store.is_complete(task)),
-        skipped=plan.skipped + plan.blocked + tuple(dict.fromkeys(unfinished)),
+        skipped=plan.skipped + plan.blocked + tuple(dict.fromkeys(unfinished)) + _no_baseline(study, tables),
         provenance=_provenance(store, plan),
-        methods=_methods(study.measure),
         alpha=study.measure.alpha,
+        curves=without_probes(tables.curves),
+        comparisons=tables.comparisons,
+        across=tables.across,
+        selection=tables.selection,
+        methods=read_from_features(tables.metrics, study.measure),
     )
+    return replace(content, methods_text=methods_text(content, study.measure))
 
 
-def _methods(settings: MeasureSettings) -> tuple[str, ...]:
-    return (
-        f"Intervals: percentile of {settings.bootstrap} bootstrap replicates that draw subjects with all their samples, "
-        f"seed {settings.seed}, shared by all models of a dataset; level {1 - settings.alpha:.0%}.",
-        f"Gaps: difference between best and worst group, compared with {settings.permutations} permutations of the groups "
-        "over subjects; p-values are corrected by Holm over all gaps of the primary metric of a dataset (AUC, Dice), by "
-        "Benjamini-Hochberg for the other metrics.",
-        f"Thresholds: {settings.threshold}; never chosen on the measured split.",
-        f"A group needs {settings.minimum_subjects} subjects ({settings.minimum_positives} positive and "
-        f"{settings.minimum_negatives} negative where the metric needs them) to be judged.",
-    )
+def read_from_features(metrics: pd.DataFrame, settings: MeasureSettings) -> tuple[str, ...]:
+    """Say in a sentence per dataset and attribute how well a linear probe reads it from each model's features."""
+    rows = probe_rows(metrics, settings)
+    sentences = []
+    for (dataset, target), found in rows.groupby(["dataset", "target"], sort=True):
+        values = ", ".join(
+            f"{row['model']} undefined ({row['reason']})" if row["status"] != "ok" else _with_interval(row)
+            for row in found.to_dict("records")
+        )
+        attribute = str(target).removeprefix(PREFIX)
+        sentences.append(
+            f"How well {attribute} can be read from the features on {dataset} (AUC of a linear probe; 0.5 is not at all):"
+            f" {values}. This alone is no harm and takes no part in rankings and tests."
+        )
+    return tuple(sentences)
+
+
+def _with_interval(row: Mapping[Any, Any]) -> str:
+    seed = f" (seed {row['seed']})" if row["seed"] else ""
+    interval = "" if row["ci_low"] != row["ci_low"] else f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+    return f"{row['model']}{seed} {row['value']:.3f}{interval}"
+
+
+def _no_baseline(study: Study, tables: StudyTables) -> tuple[str, ...]:
+    baseline = study.measure.baseline
+    if baseline is None or baseline in set(tables.metrics["model"]):
+        return ()
+    return (f"the baseline {baseline} has no result yet: models are compared with the best one.",)
 
 
 def _dataset_facts(plan: Plan, name: str) -> DatasetFacts:

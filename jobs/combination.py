@@ -10,6 +10,7 @@ from shards.card import Target
 from shards.dataset import Dataset, Shard
 
 if TYPE_CHECKING:
+    from evaluator.groups import GroupRule
     from evaluator.models.card import ModelCard
     from evaluator.models.weights import LocatedWeights
 
@@ -31,6 +32,8 @@ class Combination:
         The model.
     targets
         What to predict.
+    groups
+        The study's rules of groups that the dataset records.
     batch_size
         Images decoded and moved to the device at once; never changes a result.
     """
@@ -42,6 +45,7 @@ class Combination:
     weights: LocatedWeights
     precision: Literal["fp32", "bf16"]
     targets: tuple[Target, ...]
+    groups: tuple[GroupRule, ...]
     batch_size: int
 
     def of_splits(self, *splits: str) -> tuple[Shard, ...]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from jobs.extras import INSTALL, RUN_MODULES
+
 #: Free bytes below which a warning is given: a study's tables are small, its shards are not.
 LOW_DISK = 5 * 2**30
 
@@ -46,7 +48,17 @@ def examine(folder: Path) -> Iterator[Check]:
     folder
         Where results would go; its disk is looked at.
     """
-    for check in (_python, _libraries, _processors, _memory, _shared_memory, _gpus, _slurm, _hub):
+    for check in (
+        _python,
+        _libraries,
+        _run_libraries,
+        _processors,
+        _memory,
+        _shared_memory,
+        _gpus,
+        _slurm,
+        _hub,
+    ):
         yield check()
     yield _disk(folder)
 
@@ -56,16 +68,29 @@ def _python() -> Check:
 
 
 def _libraries() -> Check:
-    wanted = ("torch", "ray", "pyarrow", "duckdb", "open_clip_torch", "timm", "segment-anything", "monai")
+    found, missing = _installed("numba", "numpy", "pandas", "pyarrow", "duckdb")
+    if missing:
+        return Check("libraries", "missing", found, f"pip install {' '.join(missing)}")
+    return Check("libraries", "ok", found)
+
+
+def _run_libraries() -> Check:
+    found, missing = _installed(*RUN_MODULES.values())
+    if missing:
+        advice = f"Auditing and converting work; to run models: {INSTALL}"
+        return Check("to run models", "note", found or f"no {', no '.join(missing)}", advice)
+    return Check("to run models", "ok", found)
+
+
+def _installed(*names: str) -> tuple[str, list[str]]:
+    """Return the versions of the packages that are installed, as text, and the names of the others."""
     found, missing = [], []
-    for name in wanted:
+    for name in names:
         try:
             found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    if missing:
-        return Check("libraries", "missing", ", ".join(found), f"pip install {' '.join(missing)}")
-    return Check("libraries", "ok", ", ".join(found))
+    return ", ".join(found), missing
 
 
 def _processors() -> Check:
@@ -112,7 +137,9 @@ def _hub() -> Check:
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
     except ImportError:
-        return Check("weights", "note", "huggingface_hub is not installed", "pip install huggingface_hub")
+        return Check(
+            "weights", "note", "not looked for: huggingface_hub is not installed", f"It comes with {INSTALL}"
+        )
     cached = len(list(Path(HF_HUB_CACHE).glob("models--*")))
     found = f"{cached} models in the local Hugging Face cache"
     return Check("weights", "ok", found, "'fairray models fetch NAME' gets more where there is a network.")

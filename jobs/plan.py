@@ -79,7 +79,7 @@ class Plan:
 
 
 def check_names(study: Study, options: PlanOptions) -> None:
-    """Refuse unknown models, and globs that match nothing, before anything is converted.
+    """Refuse unknown models, also as the baseline, and globs that match nothing, before anything is converted.
 
     Raises
     ------
@@ -88,6 +88,8 @@ def check_names(study: Study, options: PlanOptions) -> None:
     """
     registry = default_registry()
     models = [registry.card(entry.name).name for entry in study.models]
+    if study.measure.baseline not in (None, *models):
+        raise unknown_name("model of measure.baseline:", str(study.measure.baseline), models)
     for what, glob, names in (
         ("models", options.models, models),
         ("datasets", options.datasets, list(study.datasets)),
@@ -138,6 +140,7 @@ def make_plan(
                 weights=weights,
                 precision=study.precision,
                 targets=_targets(name, study.datasets[name], dataset),
+                groups=groups[name],
                 batch_size=options.batch_size,
             )
             for task in _of_combination(study, combination, skipped):
@@ -161,6 +164,7 @@ def _of_combination(study: Study, combination: Combination, skipped: list[str]) 
         elif not getattr(combination.dataset.card, usage.field):
             skipped.append(f"{combination.name} has no {usage.field}: {name} is left out.")
         else:
+            skipped += usage.left_out(combination, options)
             yield from usage.plan(combination, options)
 
 

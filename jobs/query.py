@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 #: Views of sample rows; ``<name>_raw`` is the same without attributes.
 SAMPLE_VIEWS = ("embeddings", "predictions", "segmentations")
-VIEWS = (*SAMPLE_VIEWS, "samples", "metrics", "gaps", "commits")
+#: Views of a study's tables, with a column `study`.
+STUDY_VIEWS = ("metrics", "gaps", "comparisons", "across", "selection")
+#: Views of what measurements hold beside metrics and gaps, of all tasks of the store.
+MEASURE_VIEWS = ("curves", "replicates", "failures")
+VIEWS = (*SAMPLE_VIEWS, "samples", *STUDY_VIEWS, *MEASURE_VIEWS, "commits")
 
 
 def connect(store: Store) -> duckdb.DuckDBPyConnection:
@@ -40,7 +44,12 @@ def connect(store: Store) -> duckdb.DuckDBPyConnection:
         if files[name]:
             connection.execute(f"create view {name}_raw as select * from {_scan(files[name])}")
             connection.execute(_joined(name))
-    for name in ("metrics", "gaps"):
+    for name in MEASURE_VIEWS:
+        tables = [path for path in files["measures"] if path.stem == name]
+        if tables:
+            # The rows of most name what they are of; those of failures are named by their folder.
+            connection.execute(f"create view {name} as select * from {_scan(tables)}")
+    for name in STUDY_VIEWS:
         tables = sorted((store.path / name).glob("*.parquet"))
         if tables:
             scan = _scan(tables, filename=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import json
@@ -21,16 +22,17 @@ from shards.files import write_atomically, write_json, write_text
 #: Whose versions can matter to a number.
 LIBRARIES = (
     "fairray", "torch", "torchvision", "open_clip_torch", "timm", "segment-anything", "monai", "numpy", "scipy",
-    "scikit-learn", "pandas", "pyarrow", "pillow", "ray",
+    "scikit-learn", "numba", "pandas", "pyarrow", "pillow", "ray",
 )  # fmt: skip
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that compute."""
-    return {
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in LIBRARIES},
-    }
+    """Return the versions of Python and of those of the libraries that compute that are installed."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def record_study(store: Store, plan: Plan) -> None:

@@ -15,13 +15,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
-from jobs.assemble import StudyTables, assemble
+from jobs.assemble import assemble
 from jobs.conversion import convert_missing, unconverted
+from jobs.extras import require_run
 from jobs.plan import Plan, PlanOptions, check_names, make_plan
 from jobs.record import record_study, record_totals
 from jobs.scheduler import Executor, Failure, Scheduler, Tally
 from jobs.store import Store
 from jobs.study import Study
+from jobs.study_tables import StudyTables
 from shards.dataset import Dataset
 from shards.errors import FairRayError, UserError
 from shards.verify import verify
@@ -99,6 +101,8 @@ class Outcome:
         The assembled tables and the page.
     messages
         What a person must know, one text each.
+    changes
+        Claims that differ from those of the last run, one line each.
     """
 
     exit: Exit
@@ -107,6 +111,7 @@ class Outcome:
     tables: StudyTables
     report: Path
     messages: tuple[str, ...]
+    changes: tuple[str, ...] = ()
 
 
 def run_study(study: Study, options: RunOptions, console: Console) -> Outcome:
@@ -126,6 +131,7 @@ def run_study(study: Study, options: RunOptions, console: Console) -> Outcome:
     UserError
         If the study cannot be run as it is written.
     """
+    require_run()
     with _signals(_leave):
         return _run_study(study, options, console)
 
@@ -142,10 +148,10 @@ def _run_study(study: Study, options: RunOptions, console: Console) -> Outcome:
     if any(not store.is_complete(task) for task in plan.tasks):
         tally = _compute(plan, store, options, console)
     record_totals(store, plan.tasks)
-    tables, page = assemble(store, whole)
+    assembled = assemble(store, whole)
     code, messages = judge(plan, store, tally)
     _log_failures(store, plan, tally)
-    return Outcome(code, plan, tally, tables, page, messages)
+    return Outcome(code, plan, tally, assembled.tables, assembled.page, messages, assembled.changes)
 
 
 def prepare(study: Study, options: PlanOptions, store: Store) -> Plan:

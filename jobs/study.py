@@ -175,8 +175,22 @@ def parse_study(value: Mapping[str, Any]) -> Study:
         study = Study.model_validate(value)
     except ValidationError as error:
         raise explain(error, Study, "study") from None
-    study.groups()
+    _check_probed(study, [rule.name for rule in study.groups()])
     return study
+
+
+def _check_probed(study: Study, attributes: Sequence[str]) -> None:
+    """Refuse to probe a representation for an attribute that the study does not form groups of."""
+    options = study.usages.get("representation")
+    if options is None:
+        return
+    if not attributes:
+        raise UserError(
+            "usage representation probes the study's attributes, and the study names none. Add attributes: {sex: {}}."
+        )
+    for name in options.attributes or ():
+        if name not in attributes:
+            raise unknown_name("attribute of usages.representation:", name, attributes)
 
 
 def _apply(value: dict[str, Any], override: str) -> None:

@@ -107,6 +107,8 @@ class Inputs:
         The usage's own options.
     target
         Name of the target that is predicted.
+    probed
+        The attribute whose groups are predicted, for probes of a representation.
     seed
         Seed of the fit.
     split_parts
@@ -123,6 +125,7 @@ class Inputs:
     precision: Literal["fp32", "bf16"] = "fp32"
     options: BaseModel | None = None
     target: str | None = None
+    probed: GroupRule | None = None
     seed: int = 0
     split_parts: tuple[tuple[str, str], ...] = ()
     groups: tuple[GroupRule, ...] = ()

@@ -12,6 +12,7 @@ from evaluator.groups import UNKNOWN
 from evaluator.measure.cohort import Cohort
 from evaluator.measure.evaluation import AttributeResult, Evaluation
 from evaluator.measure.settings import MeasureSettings
+from evaluator.measure.uncertainty import BIASED
 from evaluator.metrics.disparity import disparity
 from evaluator.metrics.group_values import Disparity, GroupValues, against_chance
 from evaluator.metrics.metric import Metric
@@ -171,6 +172,9 @@ def _gap(
     )
     numbers = asdict(gap)
     best, worst = numbers.pop("best"), numbers.pop("worst")
+    if metric.name == "ece" and settings.interval == "auto":
+        told = f"no interval: {BIASED}"
+        numbers |= {"ci_low": None, "ci_high": None, "interval": None, "reason": gap.reason or told}
     return {
         **numbers,
         "best_group": result.groups[groups[best]],

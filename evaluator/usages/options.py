@@ -78,6 +78,28 @@ class LinearProbeOptions(UsageOptions):
         return tuple(sorted(set(grid)))
 
 
+class RepresentationOptions(UsageOptions):
+    """Options of probing features for a sensitive attribute.
+
+    Attributes
+    ----------
+    attributes
+        Which of the study's attributes are probed (numbers have bins there); None takes all but the intersections.
+    seeds, grid, class_weight
+        As in :class:`LinearProbeOptions`.
+    """
+
+    attributes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    seeds: int = Field(default=1, ge=1, le=1000)
+    grid: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = DEFAULT_GRID
+    class_weight: Literal["none", "balanced"] = "none"
+
+    @field_validator("grid")
+    @classmethod
+    def _ascending(cls, grid: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(grid)))
+
+
 class SegmentOptions(UsageOptions):
     """Options of prompted segmentation.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -269,9 +269,10 @@ def _empty_row(sample: Sample, question: _Question) -> dict[str, Any]:
 
 
 def _score_cells(scores: MaskScores) -> dict[str, Any]:
-    names = ("dice", "iou", "hd95_mm", "hd95_px", "nsd", "volume_true", "volume_predicted")
     reason = None if scores.case == "both" else f"{scores.case}: surface distances are undefined"
-    return {name: getattr(scores, name) for name in names} | {"reason": reason}
+    cells = asdict(scores)
+    del cells["case"]
+    return cells | {"reason": reason}
 
 
 def _finite(value: float) -> float | None:

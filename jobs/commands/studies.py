@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jobs.commands.output import err, out, print_json, print_table, say
-from jobs.commands.summary import print_summary, summary_rows
+from jobs.commands.summary import print_summary, probed_rows, summary_rows, ties
 from jobs.conversion import unconverted
 from jobs.plan import Plan, PlanOptions, check_names, make_plan
 from jobs.run import Exit, Outcome, RunOptions, prepare, run_study
@@ -68,7 +69,7 @@ def run(study: Study, options: RunOptions, as_json: bool) -> int:
     if as_json:
         print_json(_outcome_json(outcome))
     else:
-        print_summary(outcome.tables, outcome.plan)
+        print_summary(outcome.tables, outcome.plan, outcome.changes)
         out().print(_work_done(outcome), markup=False)
         out().print(f"report: {outcome.report}", markup=False, soft_wrap=True)
     for message in outcome.messages:
@@ -159,8 +160,9 @@ def verify(study: Study, limit: int | None, as_json: bool, *, drop: bool) -> int
 
 def report(study: Study, limit: int | None) -> int:
     """Write the report anew from what is committed."""
-    from jobs.assemble import content_of, read_tables, report_path, write_page
+    from jobs.assemble import content_of, report_path, write_page
     from jobs.plan import find_tasks
+    from jobs.study_tables import read_tables
 
     plan, store = _planned(study, limit)
     measured = tuple(task for task in find_tasks(plan, ["measure"]) if store.is_complete(task))
@@ -168,7 +170,7 @@ def report(study: Study, limit: int | None) -> int:
         raise UserError(
             f"study {plan.study.study!r} has no measured task in {study.store} yet. Run it first: fairray run STUDY."
         )
-    tables = read_tables(store, measured, study.measure.alpha)
+    tables = read_tables(store, measured, study.measure)
     page = write_page(content_of(store, plan, tables), report_path(store, plan.study.study).parent)
     out().print(f"report: {page}", markup=False, soft_wrap=True)
     return Exit.COMPLETE
@@ -203,6 +205,9 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         "report": str(outcome.report),
         "messages": list(outcome.messages),
         "results": summary_rows(outcome.tables, outcome.plan.study.measure),
+        "representation": probed_rows(outcome.tables, outcome.plan.study.measure),
+        "ties": [asdict(tie) for tie in ties(outcome.tables, outcome.plan.study.measure)],
+        "changes": list(outcome.changes),
     }
 
 

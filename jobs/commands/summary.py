@@ -1,29 +1,76 @@
-"""The few lines a person reads when a run ends: how good each model is, and for whom it is reliably worse."""
+"""The few lines a person reads when a run ends: how good each model is, which cannot be told apart, whom it serves worse."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from evaluator.usages.representation import PREFIX
 from jobs.commands.output import out, print_table
 from jobs.plan import Plan
+from jobs.study_tables import PROBE, StudyTables, probe_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from evaluator.measure import MeasureSettings
-    from jobs.assemble import StudyTables
 
 _KEYS = ["dataset", "target", "structure", "prompt", "model", "usage", "seed"]
+_QUESTION = ["dataset", "target", "structure", "metric"]
+_ARM = ("model", "usage", "mitigation", "prompt")
+
+
+@dataclass(frozen=True)
+class Tie:
+    """How the models of one question stand to the one they are compared with.
+
+    Attributes
+    ----------
+    dataset, target, structure, metric
+        The question and its primary metric.
+    against
+        The best arm, or the baseline's.
+    is_baseline
+        Whether `against` was named by the study.
+    tied, better, worse
+        Arms that cannot be told from it, and those that reliably can.
+    """
+
+    dataset: str
+    target: str | None
+    structure: str | None
+    metric: str
+    against: str
+    is_baseline: bool
+    tied: tuple[str, ...]
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        where = " ".join(part for part in (self.target, self.structure) if part)
+        role = "is the baseline" if self.is_baseline else "has the best value"
+        told = [
+            f"{words} {', '.join(arms)}"
+            for words, arms in (
+                ("cannot be told from", self.tied),
+                ("reliably better than", self.worse),
+                ("reliably worse than", self.better),
+            )
+            if arms
+        ]
+        return f"{self.dataset}, {where}: {self.against} {role} ({self.metric}); {'; '.join(told)}."
 
 
 def summary_rows(tables: StudyTables, settings: MeasureSettings) -> list[dict[str, Any]]:
-    """Return one row per model, usage and question: the primary metric over all samples, and the claims on its gaps."""
-    from evaluator.statistics.findings import findings
-    from evaluator.statistics.multiplicity import PRIMARY
+    """Return one row per model, usage and question: the primary metric over all samples, and the claims on its gaps.
 
-    metrics = tables.metrics
-    overall = metrics[(metrics["attribute"] == "all") & metrics["metric"].isin(PRIMARY)]
+    Rows of val, on which models are chosen, are left out where the study measures another split.
+    """
+    from evaluator.statistics.findings import findings
+
     claims = findings(
         tables.gaps,
         alpha=settings.alpha,
@@ -32,7 +79,7 @@ def summary_rows(tables: StudyTables, settings: MeasureSettings) -> list[dict[st
     )
     claims = claims[claims["primary"]]
     rows = []
-    for record in overall.to_dict("records"):
+    for record in _overall(tables.metrics, settings).to_dict("records"):
         same = _matching(claims, record)
         found = same[same["finding"] == "gap found"]
         rows.append(
@@ -53,11 +100,62 @@ def summary_rows(tables: StudyTables, settings: MeasureSettings) -> list[dict[st
     return rows
 
 
-def print_summary(tables: StudyTables, plan: Plan) -> None:
-    """Print the table of :func:`summary_rows` for people."""
+def _overall(metrics: pd.DataFrame, settings: MeasureSettings) -> pd.DataFrame:
+    """Return the rows of the primary metrics over all samples of the measured split (masks: of all splits)."""
+    from evaluator.statistics.multiplicity import is_primary
+
+    measured = (metrics["split"] == settings.split) | metrics["structure"].notna()
+    questions = metrics["usage"] != PROBE
+    return metrics[(metrics["attribute"] == "all") & is_primary(metrics) & measured & questions]
+
+
+def probed_rows(tables: StudyTables, settings: MeasureSettings) -> list[dict[str, Any]]:
+    """Return one row per attribute and model: the AUC with which a linear probe reads it from the features."""
+    names = ("dataset", "target", "model", "seed", "value", "ci_low", "ci_high", "n", "status", "reason")
+    rows = probe_rows(tables.metrics, settings).sort_values(["dataset", "target", "model", "seed"])
+    return [{name: _plain(row[name]) for name in names} for row in rows.to_dict("records")]
+
+
+def ties(tables: StudyTables, settings: MeasureSettings) -> tuple[Tie, ...]:
+    """Say for every question which arms cannot be told from the best one, or from the baseline."""
+    from evaluator.compare import tied
+    from evaluator.statistics.multiplicity import is_primary
+
+    table = tables.comparisons
+    measured = (table["split"] == settings.split) | table["structure"].notna()
+    rows = table[is_primary(table) & measured & (table["status"] == "ok")]
+    rows = rows.assign(
+        tied=tied(rows, alpha=settings.alpha),
+        arm=[_arm(row, "") for row in rows.to_dict("records")],
+        against=[_arm(row, "against_") for row in rows.to_dict("records")],
+    )
+    found = []
+    for key, group in rows.groupby([*_QUESTION, "against"], dropna=False, sort=True):
+        dataset, target, structure, metric, against = (_plain(part) for part in key)
+        apart = group[~group["tied"]]
+        found.append(
+            Tie(
+                dataset=dataset,
+                target=target,
+                structure=structure,
+                metric=metric,
+                against=against,
+                is_baseline=settings.baseline in set(group["against_model"]),
+                tied=tuple(group.loc[group["tied"], "arm"]),
+                better=tuple(apart.loc[apart["difference"] > 0, "arm"]),
+                worse=tuple(apart.loc[apart["difference"] < 0, "arm"]),
+            )
+        )
+    return tuple(found)
+
+
+def _arm(row: Mapping[Any, Any], prefix: str) -> str:
+    return " · ".join(str(row[prefix + name]) for name in _ARM if _plain(row[prefix + name]) is not None)
+
+
+def print_summary(tables: StudyTables, plan: Plan, changes: Sequence[str]) -> None:
+    """Print the table of :func:`summary_rows`, the ties, the gaps found, and what is otherwise than in the last run."""
     rows = summary_rows(tables, plan.study.measure)
-    if not rows:
-        return
     columns = (
         "dataset",
         "what",
@@ -70,11 +168,33 @@ def print_summary(tables: StudyTables, plan: Plan) -> None:
         "no reliable gap",
         "cannot judge",
     )
-    print_table(f"study {plan.study.study}", columns, [_cells(row) for row in rows])
+    if rows:
+        print_table(f"study {plan.study.study}", columns, [_cells(row) for row in rows])
+    _print_probed(probed_rows(tables, plan.study.measure))
+    lines = [tie.sentence for tie in ties(tables, plan.study.measure)]
     for row in rows:
-        for sentence in row["sentences"]:
-            where = f"{row['dataset']}, {_what(row)}, {row['model']}, {row['usage']}"
-            out().print(f"gap found: {where}: {sentence}", markup=False, soft_wrap=True)
+        where = f"{row['dataset']}, {_what(row)}, {row['model']}, {row['usage']}"
+        lines += [f"gap found: {where}: {sentence}" for sentence in row["sentences"]]
+    lines += [f"changed since the last run: {change}" for change in changes]
+    for line in lines:
+        out().print(line, markup=False, soft_wrap=True)
+
+
+def _print_probed(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    columns = ("dataset", "attribute", "model", "auc [interval]", "n")
+    cells = [
+        [
+            row["dataset"],
+            row["target"].removeprefix(PREFIX),
+            row["model"] + (f" (seed {row['seed']})" if row["seed"] else ""),
+            _interval(row),
+            row["n"],
+        ]
+        for row in rows
+    ]
+    print_table("how well attributes can be read from features (0.5: not at all)", columns, cells)
 
 
 def _cells(row: dict[str, Any]) -> list[Any]:

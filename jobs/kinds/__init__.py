@@ -9,8 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evaluator.usages.options import LinearProbeOptions, SegmentOptions, ZeroShotOptions
-from jobs.kinds import embed, linear_probe, measure, segment, zero_shot
+from evaluator.usages.options import (
+    LinearProbeOptions,
+    RepresentationOptions,
+    SegmentOptions,
+    ZeroShotOptions,
+)
+from jobs.kinds import embed, linear_probe, measure, representation, segment, zero_shot
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -34,9 +39,11 @@ class Usage:
     lacking
         Why a model without that ability cannot be used, for people.
     field
-        What the dataset's card must have (``"targets"`` or ``"structures"``).
+        What the dataset's card must have (``"targets"``, ``"structures"`` or ``"attributes"``).
     plan
         Plans the tasks for one dataset and model.
+    left_out
+        Says what of one dataset and model is not planned, one line each.
     """
 
     options: type[BaseModel]
@@ -44,6 +51,7 @@ class Usage:
     lacking: str
     field: str
     plan: Callable[[Combination, Any], Iterator[Task]]
+    left_out: Callable[[Combination, Any], Iterator[str]] = lambda combination, options: iter(())
 
 
 USAGES: Mapping[str, Usage] = {
@@ -52,6 +60,14 @@ USAGES: Mapping[str, Usage] = {
         LinearProbeOptions, "encode", "it gives no image features", "targets", linear_probe.plan
     ),
     "segment": Usage(SegmentOptions, "segment", "it does not segment", "structures", segment.plan),
+    "representation": Usage(
+        RepresentationOptions,
+        "encode",
+        "it gives no image features",
+        "attributes",
+        representation.plan,
+        representation.left_out,
+    ),
 }
 
 RUN: Mapping[str, Callable[[Item, Bench], Output]] = {
@@ -59,5 +75,6 @@ RUN: Mapping[str, Callable[[Item, Bench], Output]] = {
     "zero_shot": zero_shot.run,
     "linear_probe": linear_probe.run,
     "segment": segment.run,
+    "representation": representation.run,
     "measure": measure.run,
 }

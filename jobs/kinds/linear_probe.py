@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from evaluator.usages.options import LinearProbeOptions
 from jobs.combination import WHOLE, Combination, is_subset, part_of
 from jobs.kinds import embed
 from jobs.kinds.output import Bench, Output
 from jobs.task import Cost, Item, Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SPLITS = ("train", "val", "test")
 
@@ -34,7 +38,6 @@ def _task(
 ) -> Task:
     fit = options.model_dump(mode="json", exclude={"seeds", "targets"})
     limited = {"parts": list(embedding.parts)} if is_subset(combination) else {}
-    images = embedding.cost.images
     return Task(
         kind="linear_probe",
         table="predictions",
@@ -59,11 +62,14 @@ def _task(
             seed=seed,
             split_parts=tuple((shard.split, part_of(shard)) for shard in combination.of_splits(*SPLITS)),
         ),
-        # About 20 passes over the features for each of the values of C.
-        cost=Cost(
-            gflop=images * combination.card.dimension * 4e-9 * 20 * len(options.grid), bytes=60 * images
-        ),
+        cost=fit_cost(combination, embedding, len(options.grid)),
     )
+
+
+def fit_cost(combination: Combination, embedding: Task, grid: int) -> Cost:
+    """Return the cost of a fit: about 20 passes over the features for each of the values of C."""
+    images = embedding.cost.images
+    return Cost(gflop=images * combination.card.dimension * 4e-9 * 20 * grid, bytes=60 * images)
 
 
 def run(item: Item, bench: Bench) -> Output:
@@ -82,9 +88,10 @@ def run(item: Item, bench: Bench) -> Output:
     rows = bench.store.read(embedding, item.reads(embedding))
     probe = fit(rows, labels, target, options, seed=inputs.seed)
     predictions = predict_table(probe, rows, labels, target)
-    held_out = [
-        s
-        for s, split in zip(rows["sample_id"].to_pylist(), rows["split"].to_pylist(), strict=True)
-        if split != "train"
-    ]
-    return Output(tables={item.part: predictions}, tensors=probe.to_tensors(), sample_ids=held_out)
+    return Output(tables={item.part: predictions}, tensors=probe.to_tensors(), sample_ids=held_out(rows))
+
+
+def held_out(rows: pa.Table) -> list[str]:
+    """Return the ids of the samples that are predicted: all but those of train."""
+    pairs = zip(rows["sample_id"].to_pylist(), rows["split"].to_pylist(), strict=True)
+    return [sample for sample, split in pairs if split != "train"]

@@ -15,17 +15,22 @@ if TYPE_CHECKING:
     from evaluator.measure import MeasureSettings
 
 #: Raised when the numbers of a measurement change for the same rows.
-VERSION = 1
+VERSION = 2
 
 
 def plan(
     tasks: Iterable[Task], groups_of: Mapping[str, tuple[GroupRule, ...]], settings: MeasureSettings
 ) -> Iterator[Task]:
-    """Plan the measuring of every task whose rows are results; `groups_of` has the rules for each dataset."""
+    """Plan the measuring of every task whose rows are results; `groups_of` has the rules for each dataset.
+
+    A probe of a representation is measured in the groups of the other attributes only.
+    """
     for task in tasks:
         if task.table not in ("predictions", "segmentations"):
             continue
-        groups = tuple(sorted(groups_of[task.dataset], key=lambda rule: rule.name))
+        predicted = set(task.inputs.probed.attributes) if task.inputs.probed is not None else set()
+        others = (rule for rule in groups_of[task.dataset] if predicted.isdisjoint(rule.attributes))
+        groups = tuple(sorted(others, key=lambda rule: rule.name))
         yield Task(
             kind="measure",
             table="measures",
@@ -38,13 +43,14 @@ def plan(
                 "results": task.id,
                 "parts": list(task.parts),
                 "groups": [group.to_json() for group in groups],
-                "measure": settings.model_dump(mode="json"),
+                "measure": settings.model_dump(mode="json", exclude={"baseline"}),  # compared when assembling
                 "version": VERSION,
             },
             requires=(task.id,),
             parts=(WHOLE,),
             inputs=replace(task.inputs, card=None, weights=None, groups=groups, measure=settings),
-            cost=Cost(gflop=120.0, bytes=50_000),
+            # About 25 series of replicates, of 8 bytes each.
+            cost=Cost(gflop=120.0, bytes=50_000 + 200 * settings.bootstrap),
         )
 
 
@@ -52,6 +58,7 @@ def run(item: Item, bench: Bench) -> Output:
     """Measure one table."""
     from evaluator.failures import count_failures
     from evaluator.measure import MeasureSettings, ResultKeys, measure_predictions, measure_segmentations
+    from evaluator.usages.representation import probing
 
     task, (results,) = item.task, item.sources
     inputs = task.inputs
@@ -70,10 +77,24 @@ def run(item: Item, bench: Bench) -> Output:
         target=inputs.target,
         task=results.id,
     )
-    if results.table == "predictions":
+    if inputs.probed is not None:
+        # That an attribute is easier to read in one group than in another is no harm: nothing is tested, no gap is kept.
+        settings = inputs.measure.model_copy(update={"permutations": 0, "standardize": ()})
+        target = probing(inputs.probed, dataset.index).target
+        measured = measure_predictions(rows, attributes, target, inputs.groups, settings, keys)
+        measured = replace(measured, gaps=measured.gaps.slice(0, 0))
+    elif results.table == "predictions":
         target = dataset.card.target(inputs.target or "")
         measured = measure_predictions(rows, attributes, target, inputs.groups, inputs.measure, keys)
     else:
         measured = measure_segmentations(rows, attributes, inputs.groups, inputs.measure, keys)
     failures = count_failures(rows, attributes, inputs.groups)
-    return Output(tables={"metrics": measured.metrics, "gaps": measured.gaps, "failures": failures})
+    return Output(
+        tables={
+            "metrics": measured.metrics,
+            "gaps": measured.gaps,
+            "curves": measured.curves,
+            "replicates": measured.replicates,
+            "failures": failures,
+        }
+    )

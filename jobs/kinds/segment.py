@@ -11,7 +11,7 @@ from jobs.kinds.output import Bench, Output
 from jobs.task import Item, Task
 
 #: Raised when the numbers of this kind of task change for the same inputs.
-VERSION = 1
+VERSION = 2
 
 
 def plan(combination: Combination, options: SegmentOptions) -> Iterator[Task]:

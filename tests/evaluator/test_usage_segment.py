@@ -56,6 +56,8 @@ def test_perfect_and_imperfect_masks_get_their_scores():
     }
     true = sample(0).mask
     assert (found["a"]["dice"], found["a"]["iou"], found["a"]["hd95_mm"], found["a"]["nsd"]) == (1, 1, 0, 1)
+    assert (found["a"]["assd_mm"], found["a"]["assd_px"]) == (0, 0)
+    assert found["b"]["assd_px"] > found["b"]["assd_mm"] > 0
     assert found["a"]["volume_true"] == found["a"]["volume_predicted"] == (true == 1).sum() * 0.125
     assert (found["b"]["dice"], found["b"]["iou"]) == (0, 0)
     assert found["ab"]["dice"] == pytest.approx(
@@ -141,6 +143,8 @@ def test_absent_structure_is_no_target_with_null_scores():
         "iou",
         "hd95_mm",
         "hd95_px",
+        "assd_mm",
+        "assd_px",
         "nsd",
         "volume_predicted",
         "points",

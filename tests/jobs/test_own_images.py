@@ -80,13 +80,13 @@ def test_awkward_images_are_used_and_bad_ones_are_named(table):
     index = outcome.plan.datasets["mine"].index
     assert index.num_rows == 120
     assert len(set(index["sample_id"].to_pylist())) == 120
-    overall = outcome.tables.metrics.query("attribute == 'all' and metric == 'auc'")
+    overall = outcome.tables.metrics.query("attribute == 'all' and metric == 'auc' and split == 'test'")
     assert overall["value"].item() > 0.95
 
 
 def test_unknown_and_all_null_attributes_stay_unknown(table):
     metrics = run(values(table)).tables.metrics
-    auc = metrics[metrics.metric == "auc"]
+    auc = metrics[(metrics.metric == "auc") & (metrics.split == "test")]
     sexes = auc[auc.attribute == "sex"]
     assert set(sexes.group) == {"f", "m", "unknown"}
     religion = auc[auc.attribute == "religion"]
@@ -102,6 +102,7 @@ def test_a_group_with_one_class_has_no_auc_and_says_why(table):
     frame.loc[frame.look == "bright", "sex"] = "m"
     frame.to_csv(table, index=False)
     metrics = run(values(table)).tables.metrics
+    metrics = metrics[metrics.split == "test"]
     women = metrics[(metrics.attribute == "sex") & (metrics.group == "f") & (metrics.metric == "auc")]
     assert women["value"].isna().all()
     assert women["n"].item() > 0

@@ -98,7 +98,7 @@ def test_metrics_and_gaps_have_the_published_columns_and_all_groups(finished):
     gaps = pq.read_table(store / "gaps" / "finished.parquet").to_pandas()
     assert {"all", "sex", "age", "sex*age"} == set(metrics.attribute)
     assert {"sex", "age", "sex*age"} == set(gaps.attribute)
-    overall = metrics[(metrics.attribute == "all") & (metrics.metric == "auc")]
+    overall = metrics[(metrics.attribute == "all") & (metrics.metric == "auc") & (metrics.split == "test")]
     assert overall.groupby(["model", "usage", "seed"], dropna=False).size().max() == 1
     test_rows = outcome.plan.datasets["fundus"].counts.samples["test"]
     assert set(overall.n) == {test_rows}
