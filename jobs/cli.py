@@ -204,6 +204,9 @@ def audit(
         str | None, typer.Option(help="Rule of decisions: val:youden, val:f1, fixed:0.5, ...")
     ] = None,
     conventions: Annotated[list[str] | None, typer.Option(help="Further formulas to report.")] = None,
+    standardize: Annotated[
+        list[str] | None, typer.Option(help="Attributes (or target) to re-weight groups to.")
+    ] = None,
     bootstrap: Annotated[int, typer.Option(help="Replicates of intervals.")] = 2000,
     permutations: Annotated[int, typer.Option(help="Permutations of tests.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of both.")] = 0,
@@ -238,6 +241,7 @@ def audit(
     rules = {
         "threshold": threshold,
         "conventions": conventions,
+        "standardize": standardize,
         "alpha": alpha,
         "fail_if": fail_if,
         "baseline": baseline,

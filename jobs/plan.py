@@ -90,6 +90,9 @@ def check_names(study: Study, options: PlanOptions) -> None:
     models = [registry.card(entry.name).name for entry in study.models]
     if study.measure.baseline not in (None, *models):
         raise unknown_name("model of measure.baseline:", str(study.measure.baseline), models)
+    for name in study.measure.standardize:
+        if name not in ("target", *study.attributes):
+            raise unknown_name("attribute of measure.standardize:", name, ["target", *study.attributes])
     for what, glob, names in (
         ("models", options.models, models),
         ("datasets", options.datasets, list(study.datasets)),

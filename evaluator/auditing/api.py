@@ -40,6 +40,7 @@ def audit(
     independent_rows: bool = False,
     threshold: str | None = None,
     conventions: Names = None,
+    standardize: Names = None,
     bootstrap: int = 2000,
     permutations: int = 1000,
     seed: int = 0,
@@ -88,6 +89,8 @@ def audit(
         Rule of decisions; ``"val:youden"`` where there are validation rows, else ``"fixed:0.5"``.
     conventions
         Further formulas to report.
+    standardize
+        Attributes, or ``"target"``, that all groups are re-weighted to share: what is left of a gap when e.g. age is taken out.
     bootstrap, permutations, seed, alpha
         Replicates of intervals, permutations of tests, their seed, and the level of claims in (0, 1).
     minimum_subjects
@@ -138,6 +141,7 @@ def audit(
         layout,
         threshold,
         conventions=_names(conventions),
+        standardize=_names(standardize),
         bootstrap=bootstrap,
         permutations=permutations,
         seed=seed,

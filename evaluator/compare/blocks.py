@@ -24,6 +24,15 @@ Question = tuple[str, str, str]
 TEST = ("test", None)
 
 
+def is_among(split: str | None, splits: Sequence[str | None]) -> bool:
+    """Tell whether rows of a split count as one of `splits`.
+
+    Where nothing was fitted (prompted segmentation) rows of several splits are measured together as e.g. ``train+val+test``:
+    these are test rows.
+    """
+    return split in splits or ("test" in splits and "test" in (split or "").split("+"))
+
+
 @dataclass(frozen=True)
 class Number:
     """A number of one arm on one dataset, averaged over questions and seeds.
@@ -94,7 +103,7 @@ def of_metric(results: Results, metric: str, splits: Sequence[str | None] = TEST
     """
     conventions: dict[tuple[str | None, ...], tuple[bool, bool, str]] = {}
     for place, entries in results.entries.items():
-        if place.metric == metric and place.split in splits and place.attribute == ALL:
+        if place.metric == metric and is_among(place.split, splits) and place.attribute == ALL:
             bare = not any(len(entry.mean.replicates) for entry in entries.values())
             found = (place.convention not in DEFAULT_CONVENTIONS, bare, place.convention)
             conventions[place[:4]] = min(conventions.get(place[:4], found), found)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from evaluator.compare.arms import Arm, Entry, Place, Results, Row, joined, table_of, text
-from evaluator.compare.blocks import TEST, of_metric
+from evaluator.compare.blocks import TEST, is_among, of_metric
 from evaluator.groups import ALL
 from evaluator.metrics.metric import Array
 from evaluator.statistics.multiplicity import PRIMARY
@@ -136,8 +136,10 @@ def _adjusted_gaps(gaps: pd.DataFrame, metric: str) -> dict[tuple[Question, str,
     """Return the adjusted gaps on test, mean over seeds."""
     if not len(gaps):
         return {}
-    splits = gaps["split"].isin([split for split in TEST if split]) | gaps["split"].isna()
-    rows = gaps[splits & (gaps["metric"] == metric) & (gaps["kind"] == "max-min") & gaps["adjusted"].notna()]
+    splits = [is_among(text(split), TEST) for split in gaps["split"]]
+    rows = gaps[
+        np.array(splits) & (gaps["metric"] == metric) & (gaps["kind"] == "max-min") & gaps["adjusted"].notna()
+    ]
     found: dict[tuple[Question, str, Arm], list[float]] = {}
     names = [*Question._fields, "attribute", *Arm._fields, "adjusted"]
     for *cells, gap in rows[names].itertuples(index=False, name=None):

@@ -59,7 +59,7 @@ def _strata(name: str, cohort: Cohort, evaluation: Evaluation) -> tuple[Ints, tu
     """Return the stratum of each measured row, -1 where unknown, and their names."""
     if name == TARGET:
         if evaluation.label is None:
-            raise UserError("measure.standardize: 'target' needs classes, and segmentations have none.")
+            raise UserError("measure.standardize: 'target' needs classes, and masks have none.")
         return evaluation.label, evaluation.classes
     known = {grouping.name: grouping for grouping in cohort.groupings}
     if name not in known:

@@ -30,7 +30,7 @@ KEYS = (
     "dataset", "model", "usage", "mitigation", "seed", "split", "target", "structure", "prompt", "task",
     "attribute", "metric", "convention",
 )  # fmt: skip
-_OTHER_SCALE = ("hd95_mm", "hd95_px")
+_OTHER_SCALE = ("hd95_mm", "hd95_px", "assd_mm", "assd_px")
 
 
 @dataclass(frozen=True)

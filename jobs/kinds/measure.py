@@ -31,6 +31,7 @@ def plan(
         predicted = set(task.inputs.probed.attributes) if task.inputs.probed is not None else set()
         others = (rule for rule in groups_of[task.dataset] if predicted.isdisjoint(rule.attributes))
         groups = tuple(sorted(others, key=lambda rule: rule.name))
+        applied = _applicable(settings, task, groups)
         yield Task(
             kind="measure",
             table="measures",
@@ -43,15 +44,23 @@ def plan(
                 "results": task.id,
                 "parts": list(task.parts),
                 "groups": [group.to_json() for group in groups],
-                "measure": settings.model_dump(mode="json", exclude={"baseline"}),  # compared when assembling
+                "measure": applied.model_dump(mode="json", exclude={"baseline"}),  # compared when assembling
                 "version": VERSION,
             },
             requires=(task.id,),
             parts=(WHOLE,),
-            inputs=replace(task.inputs, card=None, weights=None, groups=groups, measure=settings),
+            inputs=replace(task.inputs, card=None, weights=None, groups=groups, measure=applied),
             # About 25 series of replicates, of 8 bytes each.
             cost=Cost(gflop=120.0, bytes=50_000 + 200 * settings.bootstrap),
         )
+
+
+def _applicable(settings: MeasureSettings, task: Task, groups: tuple[GroupRule, ...]) -> MeasureSettings:
+    """Leave out what this table cannot be re-weighted to: attributes its dataset lacks, classes of masks."""
+    known = {rule.name for rule in groups} | ({"target"} if task.table == "predictions" else set())
+    return settings.model_copy(
+        update={"standardize": tuple(name for name in settings.standardize if name in known)}
+    )
 
 
 def run(item: Item, bench: Bench) -> Output:

@@ -51,3 +51,12 @@ def test_gaps_of_large_tables_without_replicates_or_permutations_have_values_and
     gaps = found.gaps[(found.gaps["kind"] == "max-min") & (found.gaps["metric"] == "auc")]
     assert gaps["raw"].notna().all()
     assert gaps["p_value"].isna().all()
+
+
+def test_groups_can_be_re_weighted_to_the_same_mix_of_another_attribute():
+    frame = table(400, 2, 1)
+    frame["age"] = np.random.default_rng(1).uniform(20, 80, 400).round()
+    found = audit(frame, bins={"age": [50]}, standardize="age", bootstrap=50, permutations=20)
+    rows = found.gaps[found.gaps["convention"].str.contains("age-standardised", regex=False)]
+    assert set(rows["attribute"]) == {"sex"}
+    assert rows["raw"].notna().all()
