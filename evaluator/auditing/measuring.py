@@ -8,12 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from evaluator.auditing.layout import Layout, Part
 from evaluator.groups import GroupRule
-from evaluator.measure import Measurement, MeasureSettings, measure_predictions, measure_segmentations
+from evaluator.measure import (
+    Measurement,
+    MeasureSettings,
+    ResultKeys,
+    macro_average,
+    measure_predictions,
+    measure_segmentations,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +74,7 @@ def measure_all(layout: Layout, settings: MeasureSettings, workers: int | None =
 
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         measured = list(pool.map(one, layout.parts))
+    measured += _together(layout.parts, measured, settings)
 
     def joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pd.DataFrame:
         frame: pd.DataFrame = pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
@@ -88,6 +96,21 @@ def measure_all(layout: Layout, settings: MeasureSettings, workers: int | None =
         selection=together.selection,
         failures=pd.concat(filled, ignore_index=True) if filled else none,
     )
+
+
+def _together(
+    parts: Sequence[Part], measured: Sequence[Measurement], settings: MeasureSettings
+) -> list[Measurement]:
+    """Average the findings of each model that has several, of two classes each and with scores."""
+    results: dict[ResultKeys, list[Measurement]] = {}
+    for part, found in zip(parts, measured, strict=True):
+        if part.target is not None and part.target.positive is not None and part.scored:
+            results.setdefault(replace(part.keys, target=None, task=None), []).append(found)
+    return [
+        macro_average(several, settings, keys, name=f"mean of {len(several)} findings")
+        for keys, several in results.items()
+        if len(several) > 1
+    ]
 
 
 def _measure(

@@ -7,7 +7,7 @@ from typing import Literal
 Better = Literal["higher", "lower", "neither", "unknown"]
 
 #: Of several conventions of a primary metric, those that stand for it.
-DEFAULT_CONVENTIONS = frozenset(("auc:midrank", "auc:macro_ovr", "mean:subject"))
+DEFAULT_CONVENTIONS = frozenset(("auc:midrank", "auc:macro_ovr", "auc:macro_labels", "mean:subject"))
 
 _HIGHER = frozenset(
     (

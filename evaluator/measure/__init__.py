@@ -3,12 +3,14 @@
 from evaluator.measure.predictions import measure_predictions
 from evaluator.measure.segmentations import measure_segmentations
 from evaluator.measure.settings import MeasureSettings, ResultKeys
+from evaluator.measure.several import macro_average
 from evaluator.measure.tables import Measurement
 
 __all__ = [
     "MeasureSettings",
     "Measurement",
     "ResultKeys",
+    "macro_average",
     "measure_predictions",
     "measure_segmentations",
 ]

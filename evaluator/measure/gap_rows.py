@@ -12,7 +12,7 @@ from evaluator.groups import UNKNOWN
 from evaluator.measure.cohort import Cohort
 from evaluator.measure.evaluation import AttributeResult, Evaluation
 from evaluator.measure.settings import MeasureSettings
-from evaluator.measure.uncertainty import BIASED
+from evaluator.measure.uncertainty import BIASED, centred
 from evaluator.metrics.disparity import disparity
 from evaluator.metrics.group_values import Disparity, GroupValues, against_chance
 from evaluator.metrics.metric import Metric
@@ -161,9 +161,10 @@ def _gap(
     groups: list[int],
     null: NullGaps,
 ) -> Row:
+    points, replicates = result.points[place, groups], result.replicates[place, groups]
     gap = measure_gap(
-        result.points[place, groups],
-        result.replicates[place, groups],
+        points,
+        centred(replicates, points) if metric.name == "ce2" else replicates,
         result.spread[place].variance[0, groups],
         np.nan_to_num(result.spread[place].size[0, groups], nan=2.0),
         null.no_surer(),

@@ -13,19 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.groups import UNKNOWN, Grouping
+from evaluator.groups import Grouping
 from evaluator.measure.cohort import Cohort
+from evaluator.measure.error_gaps import Groups, error_gap
 from evaluator.measure.evaluation import AttributeResult, Evaluation, draw, with_unknown
-from evaluator.measure.gap_rows import why_no_gap
 from evaluator.measure.group_rows import group_rows
 from evaluator.measure.settings import MeasureSettings
 from evaluator.measure.tables import Rows
 from evaluator.metrics.metric import Array
-from evaluator.statistics.bootstrap import standard_error, stream, unit_weights
-from evaluator.statistics.gaps import measure_gap
+from evaluator.statistics.bootstrap import standard_error, unit_weights
 from evaluator.statistics.multiplicity import PRIMARY
 from evaluator.statistics.partition import Ints, Partition
-from evaluator.statistics.permutation import NullGaps, welch_p
 from evaluator.statistics.resampling import GroupValues
 from evaluator.statistics.spreads import Spread
 from evaluator.statistics.standardise import standard_weights
@@ -33,9 +31,6 @@ from shards.errors import UserError, unknown_name
 
 Row = dict[str, Any]
 TARGET = "target"
-
-#: Normal draws that tell the gap of chance.
-_DRAWS = 4000
 
 
 def standardised_rows(cohort: Cohort, evaluation: Evaluation, settings: MeasureSettings) -> Rows:
@@ -96,7 +91,19 @@ def _one(
                 row |= {"status": "undefined", "reason": f"no_overlap: {lacking[group]}"}
             rows.append({**row, "shrunk": None})
     gaps = [
-        _gap(cohort, chosen, settings, result, rows[place :: len(places)], place)
+        error_gap(
+            chosen.metrics[place],
+            rows[place :: len(places)],
+            Groups(
+                result.name,
+                result.groups[:-1],
+                result.points[place, :-1],
+                result.replicates[place, :-1],
+                result.spread[place].size[0, :-1],
+            ),
+            settings,
+            cohort.subjects,
+        )
         for place in range(len(places))
     ]
     return Rows(rows, gaps)
@@ -144,52 +151,3 @@ def _result(
         replicates,
         np.zeros((*shape, 0)),
     )
-
-
-def _gap(
-    cohort: Cohort,
-    evaluation: Evaluation,
-    settings: MeasureSettings,
-    result: AttributeResult,
-    rows: Sequence[Row],
-    place: int,
-) -> Row:
-    metric = evaluation.metrics[place]
-    valid = [code for code, row in enumerate(rows) if row["status"] == "ok"]
-    row: Row = {
-        "attribute": result.name,
-        "metric": metric.name,
-        "convention": metric.convention,
-        "kind": "max-min",
-        "p_adjusted": None,
-        "excluded_groups": [r["group"] for r in rows if r["status"] != "ok" or r["group"] == UNKNOWN],
-    }
-    if len(valid) < 2:
-        return {**row, "status": "undefined", "reason": why_no_gap(rows)}
-    spread = Spread(*(column[:, valid] for column in result.spread[place]))
-    gap = measure_gap(
-        result.points[place, valid],
-        result.replicates[place, valid],
-        spread.variance[0],
-        spread.size[0],
-        _chance(spread, settings, cohort, f"standardised:{result.name}:{metric.convention}"),
-        higher_is_better=metric.higher_is_better,
-        alpha=settings.alpha,
-    )
-    numbers = {name: value for name, value in vars(gap).items() if name not in ("best", "worst")}
-    best, worst = (result.groups[valid[which]] for which in (gap.best, gap.worst))
-    reason = gap.reason or "chance from standard errors"
-    return {**row, **numbers, "best_group": best, "worst_group": worst, "status": "ok", "reason": reason}
-
-
-def _chance(spread: Spread, settings: MeasureSettings, cohort: Cohort, purpose: str) -> NullGaps:
-    """Draw gaps of groups that do not differ from their standard errors."""
-    groups = spread.value.shape[1]
-    if not np.isfinite(spread.variance).all() or not settings.permutations:
-        return NullGaps(np.zeros((0, groups)), np.zeros((0, groups)), np.nan, np.zeros(0), np.nan)
-    generator = stream(settings.seed, purpose, cohort.subjects, 0)
-    values = generator.normal(size=(_DRAWS, groups)) * np.sqrt(spread.variance)
-    # Every draw counts as less extreme, so that the p-value is Welch's.
-    nothing = np.full(_DRAWS, -np.inf)
-    variances = np.broadcast_to(spread.variance, values.shape)
-    return NullGaps(values, variances, np.nan, nothing, 0.0, welch_p(spread, spread.variance))

@@ -8,7 +8,9 @@
   samples is small, with the number of samples reduced by the design effect of clusters;
 * means over fewer than 50 subjects: Student's t on the cluster standard error;
 * the plain calibration error (``ece``): none. It shows an error where there is none, and its replicates show twice as much, so
-  that no percentile comes near the truth (simulated: 0 to 80 % instead of 95 %); that of ``ce2`` does (87 to 97 %);
+  that no percentile comes near the truth (simulated: 0 to 80 % instead of 95 %);
+* its debiased square (``ce2``): percentiles of replicates brought back to the value, because each replicate adds the noise of its
+  draw to a square that only the data's own noise was taken off (simulated: 94 to 98 %, more where there is no error at all);
 * everything else: percentiles of the subject bootstrap; without replicates, t.
 """
 
@@ -94,6 +96,9 @@ def interval_of(metric: Metric, estimate: Estimate, method: str, alpha: float) -
         return _t(metric, estimate, alpha)
     if metric.name == "ece":
         return BIASED
+    if metric.name == "ce2":
+        found = percentile_interval(centred(estimate.replicates, estimate.value), alpha)
+        return Interval(*found, "percentile-centred") if isinstance(found, tuple) else found
     form = metric.form
     if isinstance(form, Ratios) and form.proportion and estimate.size >= 1:
         subjects = round(estimate.size)
@@ -104,6 +109,14 @@ def interval_of(metric: Metric, estimate: Estimate, method: str, alpha: float) -
     if few or (not len(estimate.replicates) and np.isfinite(estimate.variance)):
         return _t(metric, estimate, alpha)
     return _percentile(estimate, alpha)
+
+
+def centred(replicates: Array, value: Array | float) -> Array:
+    """Move replicates ``[..., B]`` so that their mean is the value ``[...]``; for numbers that replicates are biased for."""
+    defined = ~np.isnan(replicates)
+    count = np.maximum(defined.sum(axis=-1, keepdims=True), 1)
+    mean = np.where(defined, replicates, 0.0).sum(axis=-1, keepdims=True) / count
+    return np.asarray(replicates - mean + np.asarray(value)[..., None])
 
 
 def _percentile(estimate: Estimate, alpha: float) -> Interval | str:

@@ -344,6 +344,7 @@ _SPELLINGS = {
 _CONVENTIONS = {
     "auc:midrank": "ties count half",
     "auc:macro_ovr": "mean over the classes of each one against the rest; ties count half",
+    "auc:macro_labels": "mean over the findings of each one's AUC",
     "brier:binary": "squared error of the probability of the positive class",
     "brier:multiclass": "squared errors summed over the classes, 0 to 2",
     "class:argmax": "the class with the highest probability is the prediction",
