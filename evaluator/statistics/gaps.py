@@ -17,8 +17,9 @@ import numpy as np
 
 from evaluator.metrics.metric import Array
 from evaluator.statistics.bootstrap import percentile_interval, standard_error
-from evaluator.statistics.intervals import Interval, gap_interval
+from evaluator.statistics.intervals import Interval
 from evaluator.statistics.permutation import NullGaps
+from evaluator.statistics.simultaneous import gap_interval
 
 POWER = 0.8
 

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.metrics.kernels import shuffled
 from evaluator.metrics.metric import Array, Metric
 from evaluator.statistics.bootstrap import BLOCK, stream
+from evaluator.statistics.kernels_sums import shuffled
 from evaluator.statistics.multiplicity import PRIMARY
 from evaluator.statistics.partition import Ints, Partition
 from evaluator.statistics.spreads import Codes, Spread, Spreads

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.metrics.kernels import weighted_areas, weighted_precisions
 from evaluator.metrics.metric import Array, Line, Metric, Pointwise, Ranks, Ratios, Sums, positive
 from evaluator.statistics.curves import Curve
+from evaluator.statistics.kernels_ranks import weighted_areas, weighted_precisions
 from evaluator.statistics.lines import LinePoints
 from evaluator.statistics.partition import Partition
 from evaluator.statistics.terms import TermTable

@@ -12,13 +12,13 @@ from evaluator.statistics.intervals import (
     bca_interval,
     clopper_pearson,
     effective_size,
-    gap_interval,
     hanley_variance,
     logit_interval,
     newcombe_interval,
     rate_interval,
     t_interval,
 )
+from evaluator.statistics.simultaneous import gap_interval
 
 
 def covers(interval, truth):
