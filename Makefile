@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow lint tiny-models bench clean
+.PHONY: setup demo test test-slow lint tiny-models bench calibrate clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ lint: $(STAMP)
 # Trains the two shipped models anew from phantom data (about 15 minutes on two cores).
 tiny-models: $(STAMP)
 	$(BIN)/python -m evaluator.models.tiny.train
+
+# Simulates people whose truth is known: do intervals cover, do tests keep their level? (15 to 20 minutes on two idle cores)
+calibrate: $(STAMP)
+	$(BIN)/python benchmarks/calibrate.py
 
 bench: $(STAMP)
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done

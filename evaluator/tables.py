@@ -77,6 +77,7 @@ _RESULT_KEYS.insert(4, pa.field("seed", pa.int64()))
 
 #: Long table, one row per task x attribute x group x metric. `interval` names the method of the interval; `shrunk` is the
 #: empirical-Bayes estimate: the value pulled toward the mean of the attribute's groups, the more so the less certain it is.
+#: `n_subjects_pos` and `n_subjects_neg` are subjects with a sample of each class.
 METRICS = pa.schema(
     [
         *_RESULT_KEYS,
@@ -93,6 +94,8 @@ METRICS = pa.schema(
         pa.field("n_pos", pa.int64()),
         pa.field("n_neg", pa.int64()),
         pa.field("n_subjects", pa.int64(), nullable=False),
+        pa.field("n_subjects_pos", pa.int64()),
+        pa.field("n_subjects_neg", pa.int64()),
         pa.field("n_failed", pa.int64(), nullable=False),
         *STATUS_FIELDS,
     ]

@@ -25,8 +25,8 @@ from evaluator.compare.arms import (
     number,
     table_of,
 )
-from evaluator.compare.measures import better
 from evaluator.groups import ALL
+from evaluator.metrics.directions import better
 from evaluator.statistics.multiplicity import holm
 from evaluator.statistics.paired import paired_difference, paired_p_value
 from evaluator.tables import COMPARISONS

@@ -1,32 +1,10 @@
-"""What a comparison must know of a metric and finds in no table: which direction is better, and which class sets its error."""
+"""What a comparison must know of a metric and finds in no table: its default convention, and which class sets its error."""
 
 from __future__ import annotations
-
-from typing import Literal
-
-Better = Literal["higher", "lower", "neither", "unknown"]
 
 #: Of several conventions of a primary metric, those that stand for it.
 DEFAULT_CONVENTIONS = frozenset(("auc:midrank", "auc:macro_ovr", "auc:macro_labels", "mean:subject"))
 
-_HIGHER = frozenset(
-    (
-        "auc", "average_precision", "auprg", "accuracy", "balanced_accuracy", "f1", "sensitivity", "specificity", "ppv", "npv",
-        "dice", "iou", "nsd",
-    )
-)  # fmt: skip
-_LOWER = frozenset(
-    (
-        "brier", "log_loss", "ece", "ce2", "f1_variance", "underdiagnosis", "overdiagnosis", "generalised_entropy",
-        "hd95_mm", "hd95_px", "assd_mm", "assd_px", "volume_error", "cdr_distance",
-    )
-)  # fmt: skip
-_NEITHER = frozenset(
-    (
-        "threshold", "selection_rate", "mean_benefit", "calibration_slope", "calibration_intercept", "volume_bias",
-        "dice_size_slope",
-    )
-)  # fmt: skip
 _SIDES = {
     "auc": ("positives", "negatives"),
     "average_precision": ("positives", "negatives"),
@@ -38,21 +16,6 @@ _SIDES = {
     "specificity": ("negatives",),
     "overdiagnosis": ("positives", "negatives"),
 }
-
-
-def better(metric: str) -> Better:
-    """Return which values of a metric are better; ``"neither"`` for what describes a result and does not judge it.
-
-    Examples
-    --------
-    >>> better("auc"), better("brier"), better("threshold"), better("no_such_metric")
-    ('higher', 'lower', 'neither', 'unknown')
-    """
-    if metric in _HIGHER:
-        return "higher"
-    if metric in _LOWER:
-        return "lower"
-    return "neither" if metric in _NEITHER else "unknown"
 
 
 def independent_units(metric: str, *, subjects: int, positives: int | None, negatives: int | None) -> int:

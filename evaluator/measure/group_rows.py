@@ -100,6 +100,8 @@ def group_rows(
             "n_pos": counts.positive,
             "n_neg": None if counts.positive is None else counts.samples - counts.positive,
             "n_subjects": counts.subjects,
+            "n_subjects_pos": None if counts.positive is None else counts.positives,
+            "n_subjects_neg": None if counts.positive is None else counts.negatives,
             "n_failed": failed,
         }
 

@@ -142,6 +142,8 @@ def _threshold_row(threshold: Threshold) -> Row:
         "n_pos": None,
         "n_neg": None,
         "n_subjects": 0,
+        "n_subjects_pos": None,
+        "n_subjects_neg": None,
         "n_failed": 0,
         "status": "ok",
         "reason": "; ".join(text for text in (threshold.reason, told) if text) or None,

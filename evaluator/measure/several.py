@@ -120,6 +120,8 @@ def _row(attribute: str, group: str, cell: _Cell, settings: MeasureSettings) -> 
         "status": "ok",
         "n": max(row["n"] for row in cell.rows),
         "n_subjects": max(row["n_subjects"] for row in cell.rows),
+        "n_subjects_pos": _fewest(cell.rows, "n_subjects_pos"),
+        "n_subjects_neg": _fewest(cell.rows, "n_subjects_neg"),
         "n_failed": max(row["n_failed"] for row in cell.rows),
     }
     if np.isnan(value):
@@ -130,6 +132,11 @@ def _row(attribute: str, group: str, cell: _Cell, settings: MeasureSettings) -> 
     if isinstance(interval, str):
         return {**row, "value": value, "reason": f"no interval: {interval}"}
     return {**row, "value": value, "ci_low": interval[0], "ci_high": interval[1], "interval": "percentile"}
+
+
+def _fewest(rows: Sequence[Row], name: str) -> int | None:
+    counts = [int(row[name]) for row in rows if row[name] is not None and not np.isnan(row[name])]
+    return min(counts, default=None)
 
 
 def _replicates(cells: dict[tuple[str, str], _Cell]) -> Iterator[Row]:

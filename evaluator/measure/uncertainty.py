@@ -9,8 +9,8 @@
 * means over fewer than 50 subjects: Student's t on the cluster standard error;
 * the plain calibration error (``ece``): none. It shows an error where there is none, and its replicates show twice as much, so
   that no percentile comes near the truth (simulated: 0 to 80 % instead of 95 %);
-* its debiased square (``ce2``): percentiles of replicates brought back to the value, because each replicate adds the noise of its
-  draw to a square that only the data's own noise was taken off (simulated: 94 to 98 %, more where there is no error at all);
+* its debiased square (``ce2``): percentiles of replicates brought back to the value, because each replicate adds the noise of
+  its draw to a square that only the data's own noise was taken off (simulated: 94 to 98 %, more where there is no error);
 * everything else: percentiles of the subject bootstrap; without replicates, t.
 """
 

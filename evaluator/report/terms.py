@@ -6,6 +6,7 @@ from typing import Any
 
 _INTERVALS = {
     "percentile": "percentile bootstrap",
+    "percentile-centred": "percentile bootstrap, centred",
     "bca": "BCa bootstrap",
     "basic": "basic bootstrap",
     "t": "t over subjects",

@@ -170,7 +170,7 @@ _FIRST_CHOICES = ("auc", "auc_macro", "auc_ovr", "dice", "balanced_accuracy", "a
 
 def metric_words(metric: str) -> MetricWords:
     """Return how a metric is called and read; a metric that is not known here keeps its name."""
-    from evaluator.compare.measures import better
+    from evaluator.metrics.directions import better
 
     known = _METRICS.get(metric)
     if known is not None:

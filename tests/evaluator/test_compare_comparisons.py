@@ -7,7 +7,8 @@ from comparing import PEOPLE, Study, faces, same, shuffled, study
 from scipy.stats import ttest_rel
 
 from evaluator.compare import compare, tied
-from evaluator.compare.measures import better, independent_units
+from evaluator.compare.measures import independent_units
+from evaluator.metrics.directions import better
 from evaluator.statistics.multiplicity import holm
 from evaluator.tables import COMPARISONS
 from shards.errors import UserError
