@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from evaluator.metrics.classification import Scored, auc, threshold_metrics
 from evaluator.statistics.bootstrap import subject_weights
 from evaluator.statistics.partition import Partition
-from evaluator.statistics.resampling import GroupValues
+from evaluator.statistics.resampling import Resampler
 
 ROWS, REPLICATES, PEER_REPLICATES = 20_000, 1_000, 5
 
@@ -37,7 +37,7 @@ def ours(metrics, data, group):
     names = [f"p{i:05d}" for i in range(ROWS)]
     start = time.process_time()
     whole = Partition.cut(subject, np.zeros(ROWS, np.int64), 1)
-    prepared = [GroupValues.prepare(metrics, data, p) for p in (whole, Partition.cut(subject, group, 4))]
+    prepared = [Resampler.prepare(metrics, data, p) for p in (whole, Partition.cut(subject, group, 4))]
     draws = [[values(weights) for values in prepared] for _, weights in subject_weights(0, names, REPLICATES)]
     seconds = time.process_time() - start
     return seconds, np.concatenate([block[1] for block in draws], axis=2)

@@ -115,6 +115,7 @@ GAPS = pa.schema(
         pa.field("p_value", pa.float64()),
         pa.field("p_adjusted", pa.float64()),
         pa.field("detectable", pa.float64()),
+        pa.field("detectable_adjusted", pa.float64()),
         pa.field("ci_low", pa.float64()),
         pa.field("ci_high", pa.float64()),
         pa.field("interval", pa.string()),

@@ -56,7 +56,7 @@ def read_tables(store: Store, measured: tuple[Task, ...], settings: MeasureSetti
     from evaluator.tables import CURVES, GAPS, METRICS
 
     metrics = _joined(store, measured, "metrics", METRICS)
-    gaps = adjust(_joined(store, measured, "gaps", GAPS))
+    gaps = adjust(_joined(store, measured, "gaps", GAPS), alpha=settings.alpha)
     compared = _compared(store, measured, metrics, gaps, settings)
     return StudyTables(
         metrics=metrics,
@@ -115,7 +115,7 @@ def _compared(
     replicates = _joined(store, results, "replicates", REPLICATES)
     metrics, gaps = without_probes(metrics), without_probes(gaps)
     baseline = settings.baseline if settings.baseline in set(metrics["model"]) else None
-    return analyse(metrics, gaps, replicates, alpha=settings.alpha, baseline=baseline)
+    return analyse(metrics, gaps, replicates, alpha=settings.alpha, baseline=baseline, seed=settings.seed)
 
 
 def _joined(store: Store, measured: tuple[Task, ...], name: str, schema: pa.Schema) -> pd.DataFrame:

@@ -84,9 +84,11 @@ def measure_all(layout: Layout, settings: MeasureSettings, workers: int | None =
     filled = [frame for frame in failures if len(frame)]
     none = FAILURES.empty_table().to_pandas().assign(dataset="", model="", usage="")
     metrics = joined([m.metrics for m in measured], METRICS)
-    gaps = adjust(joined([m.gaps for m in measured], GAPS))
+    gaps = adjust(joined([m.gaps for m in measured], GAPS), alpha=settings.alpha)
     replicates = joined([m.replicates for m in measured], REPLICATES)
-    together = analyse(metrics, gaps, replicates, alpha=settings.alpha, baseline=settings.baseline)
+    together = analyse(
+        metrics, gaps, replicates, alpha=settings.alpha, baseline=settings.baseline, seed=settings.seed
+    )
     return Tables(
         metrics=metrics,
         gaps=gaps,

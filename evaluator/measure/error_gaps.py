@@ -16,7 +16,7 @@ from evaluator.measure.settings import MeasureSettings
 from evaluator.metrics.metric import Array, Metric
 from evaluator.statistics.bootstrap import standard_error, stream
 from evaluator.statistics.gaps import measure_gap
-from evaluator.statistics.permutation import NullGaps, welch_p
+from evaluator.statistics.permutation import NullGaps, pooled_variance, welch_p
 from evaluator.statistics.spreads import Spread
 
 Row = dict[str, Any]
@@ -36,15 +36,12 @@ class Groups(NamedTuple):
         ``[G]`` values, NaN where undefined.
     replicates
         ``[G, B]`` bootstrap replicates, paired over groups.
-    sizes
-        ``[G]`` subjects' worth of information.
     """
 
     attribute: str
     names: tuple[str, ...]
     points: Array
     replicates: Array
-    sizes: Array
 
 
 def error_gap(
@@ -72,12 +69,16 @@ def error_gap(
         "convention": metric.convention,
         "kind": "max-min",
         "p_adjusted": None,
+        "detectable_adjusted": None,
         "excluded_groups": [r["group"] for r in rows if r["status"] != "ok" or r["group"] == UNKNOWN],
     }
     if len(valid) < 2:
         return {**row, "status": "undefined", "reason": why_no_gap(rows)}
-    variances = np.square([[standard_error(groups.replicates[code]) for code in valid]])
-    spread = Spread(groups.points[None, valid], variances, np.maximum(groups.sizes[None, valid], 2.0))
+    sizes = np.array([[_subjects(rows[code]) for code in valid]])
+    variances = (
+        np.square([[standard_error(groups.replicates[code]) for code in valid]]) * sizes / (sizes - 1.0)
+    )
+    spread = Spread(groups.points[None, valid], variances, sizes)
     gap = measure_gap(
         spread.value[0],
         groups.replicates[valid],
@@ -103,4 +104,13 @@ def _chance(spread: Spread, settings: MeasureSettings, subjects: Sequence[str], 
     # Every draw counts as less extreme, so that the p-value is Welch's.
     nothing = np.full(_DRAWS, -np.inf)
     variances = np.broadcast_to(spread.variance, values.shape)
-    return NullGaps(values, variances, np.nan, nothing, 0.0, welch_p(spread, spread.variance))
+    return NullGaps(values, variances, np.nan, nothing, 0.0, welch_p(spread, pooled_variance(spread)))
+
+
+def _subjects(row: Row) -> float:
+    """Return how many subjects' worth of information a value rests on: with two classes about those of the rarer one."""
+    sides = [row["n_subjects_pos"], row["n_subjects_neg"]]
+    if any(side is None or np.isnan(side) for side in sides):
+        return float(max(2, row["n_subjects"]))
+    positives, negatives = map(float, sides)
+    return max(2.0, positives * negatives / max(1.0, positives + negatives))

@@ -14,7 +14,7 @@ from evaluator.measure.settings import MeasureSettings
 from evaluator.metrics.metric import Array, Metric
 from evaluator.statistics.bootstrap import subject_weights, unit_weights
 from evaluator.statistics.partition import Ints, Partition
-from evaluator.statistics.resampling import GroupValues
+from evaluator.statistics.resampling import Resampler
 from evaluator.statistics.spreads import Spread, Spreads
 
 Mask = NDArray[np.bool_]
@@ -106,9 +106,7 @@ def compute(cohort: Cohort, evaluation: Evaluation, settings: MeasureSettings) -
     partitions = [
         Partition.cut(subject, codes[evaluation.measured], len(groups)) for _, groups, codes in named
     ]
-    prepared = [
-        GroupValues.prepare(evaluation.metrics, evaluation.data, partition) for partition in partitions
-    ]
+    prepared = [Resampler.prepare(evaluation.metrics, evaluation.data, partition) for partition in partitions]
     points = [values(unit_weights(cohort.people))[:, :, 0] for values in prepared]
     replicates = draw(cohort, prepared, settings)
     left_out = _jackknife(cohort.people, prepared, _BLOCKS if settings.interval == "bca" else 0)
@@ -128,7 +126,7 @@ def compute(cohort: Cohort, evaluation: Evaluation, settings: MeasureSettings) -
     ]
 
 
-def draw(cohort: Cohort, prepared: list[GroupValues], settings: MeasureSettings) -> list[Array]:
+def draw(cohort: Cohort, prepared: list[Resampler], settings: MeasureSettings) -> list[Array]:
     """Compute the bootstrap replicates of prepared values; for each ``[metrics, groups, B]``."""
     shapes = [(len(values.metrics), values.partition.groups, settings.bootstrap) for values in prepared]
     replicates = [np.full(shape, np.nan) for shape in shapes]
@@ -139,7 +137,7 @@ def draw(cohort: Cohort, prepared: list[GroupValues], settings: MeasureSettings)
     return replicates
 
 
-def _jackknife(people: int, prepared: list[GroupValues], blocks: int) -> list[Array]:
+def _jackknife(people: int, prepared: list[Resampler], blocks: int) -> list[Array]:
     """Compute all values without each of so many blocks of subjects."""
     block = np.arange(people) % max(blocks, 1)
     without = np.where(block[:, None] == np.arange(blocks), 0.0, 1.0)

@@ -13,6 +13,7 @@ from evaluator.measure.cohort import Cohort
 from evaluator.measure.evaluation import AttributeResult, Evaluation
 from evaluator.measure.settings import MeasureSettings
 from evaluator.measure.uncertainty import BIASED, centred
+from evaluator.metrics.directions import better
 from evaluator.metrics.disparity import disparity
 from evaluator.metrics.group_values import Disparity, GroupValues, against_chance
 from evaluator.metrics.metric import Metric
@@ -122,7 +123,7 @@ def _null_gaps(
             attribute=result.name,
             permutations=settings.permutations,
         )
-        found |= {(place, groups): null for place, null in zip(places, nulls, strict=True)}
+        found |= {(place, groups): null.no_surer() for place, null in zip(places, nulls, strict=True)}
     return found
 
 
@@ -142,6 +143,7 @@ def _row(
         "convention": metric.convention,
         "kind": kind.kind,
         "p_adjusted": None,
+        "detectable_adjusted": None,
         "excluded_groups": list(out),
         "status": "ok",
     }
@@ -150,7 +152,7 @@ def _row(
     groups = list(comparison.groups)
     if kind.kind == "max-min":
         return {**row, **_gap(metric, settings, result, comparison.places[0], groups, nulls[0])}
-    return {**row, **_disparity(result, comparison, nulls)}
+    return {**row, **_disparity(result, comparison, rows[0], nulls)}
 
 
 def _gap(
@@ -167,7 +169,7 @@ def _gap(
         centred(replicates, points) if metric.name == "ce2" else replicates,
         result.spread[place].variance[0, groups],
         np.nan_to_num(result.spread[place].size[0, groups], nan=2.0),
-        null.no_surer(),
+        null,
         higher_is_better=metric.higher_is_better,
         alpha=settings.alpha,
     )
@@ -176,18 +178,25 @@ def _gap(
     if metric.name == "ece" and settings.interval == "auto":
         told = f"no interval: {BIASED}"
         numbers |= {"ci_low": None, "ci_high": None, "interval": None, "reason": gap.reason or told}
-    return {
-        **numbers,
-        "best_group": result.groups[groups[best]],
-        "worst_group": result.groups[groups[worst]],
-    }
+    names = result.groups[groups[best]], result.groups[groups[worst]]
+    if gap.reason is not None and gap.reason.startswith("undefined"):
+        return {"status": "undefined", "reason": gap.reason}  # a gap without its chance is not shown
+    if better(metric.name) == "neither":
+        high, low = names if metric.higher_is_better else names[::-1]
+        told = f"highest in {high}, lowest in {low}; neither is better"
+        numbers["reason"] = "; ".join(text for text in (told, numbers["reason"]) if text)
+        return {**numbers, "best_group": None, "worst_group": None}
+    return {**numbers, "best_group": names[0], "worst_group": names[1]}
 
 
-def _disparity(result: AttributeResult, comparison: _Comparison, nulls: Sequence[NullGaps]) -> Row:
+def _disparity(
+    result: AttributeResult, comparison: _Comparison, rows: Sequence[Row], nulls: Sequence[NullGaps]
+) -> Row:
     """Compute a kind against chance; its p-value is that of the hypothesis that its metrics' gaps test, too."""
     groups, places = list(comparison.groups), list(comparison.places)
     spreads = [result.spread[place] for place in places]
-    sizes = np.nan_to_num(spreads[0].size[0, groups], nan=0.0)
+    samples = {row["group"]: row["n"] for row in rows}
+    sizes = np.array([samples[result.groups[group]] for group in groups], np.float64)
     overall = np.array([null.overall for null in nulls])
     observed = GroupValues(
         result.points[np.ix_(places, groups)],
@@ -197,6 +206,8 @@ def _disparity(result: AttributeResult, comparison: _Comparison, nulls: Sequence
     )
     drawn = min(len(null.values) for null in nulls)
     values = np.stack([null.values[:drawn] for null in nulls])
+    if comparison.kind.scope in ("scores", "areas"):
+        values = np.clip(values, 0.0, 1.0)  # where a noisy group was stretched beyond the scale
     permuted = GroupValues(
         values,
         np.broadcast_to(overall[:, None], values.shape[:2]),

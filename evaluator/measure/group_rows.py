@@ -125,6 +125,10 @@ def _value(
         status, reason = "undefined", blocked
     elif status == "ok" and np.isnan(value):
         status, reason = "undefined", "no_value: nothing to divide by, or no fit"
+    elif status == "ok" and result.name != ALL and _is_rare(result, place, group, settings):
+        few = int(result.spread[place].size[0, group])
+        limit = settings.minimum_positives
+        status, reason = "suppressed", f"too_small: {few} subjects in the denominator (minimum {limit})"
     row: Row = {"value": None, "ci_low": None, "ci_high": None, "interval": None}
     if status == "ok":
         interval = interval_of(
@@ -147,6 +151,12 @@ def _value(
         "status": status,
         "reason": reason or None,
     }
+
+
+def _is_rare(result: AttributeResult, place: int, group: int, settings: MeasureSettings) -> bool:
+    """Say whether a share is one of too few subjects, e.g. PPV of two who were decided positive."""
+    shared = not np.isnan(result.trials[place, group])
+    return shared and bool(result.spread[place].size[0, group] < settings.minimum_positives)
 
 
 def _estimate(result: AttributeResult, group: int, place: int, counts: Counts, value: float) -> Estimate:

@@ -169,13 +169,32 @@ def _group_thresholds(
             of_group = dict(
                 _by_group(rule, val_reading, val_grouping.codes[val_reading.measured], len(grouping.groups))
             )
-            by_row = tuple(of_group[code].value for code in grouping.codes[reading.measured].tolist())
+            lacking = [code for code, threshold in of_group.items() if threshold.reason]
+            kept = _without(reading, grouping.codes, lacking)
+            by_row = tuple(of_group[code].value for code in grouping.codes[kept.measured].tolist())
             named = Threshold(0.5, rule, reason="a threshold for each group: an analysis of sensitivity")
             metrics = tuple(of_decisions(named, target, settings, by_row))
             only = replace(cohort, groupings=(grouping,))
-            rows = measure(only, _evaluation(only, reading, metrics, target), settings, keys)
-            found = found + Rows([row for row in rows.metrics if row["attribute"] != ALL], rows.gaps)
+            rows = measure(only, _evaluation(only, kept, metrics, target), settings, keys)
+            told = {grouping.groups[code]: of_group[code].reason for code in lacking if code >= 0}
+            mine = [
+                {**row, "reason": f"no_threshold: {told[row['group']]}"} if row["group"] in told else row
+                for row in rows.metrics
+                if row["attribute"] != ALL
+            ]
+            found = found + Rows(mine, rows.gaps)
     return found
+
+
+def _without(reading: Reading, codes: Any, groups: Sequence[int]) -> Reading:
+    """Leave out the rows of some groups."""
+    kept = ~np.isin(codes, groups)
+    return replace(
+        reading,
+        data=reading.data.take(kept[reading.measured]),
+        measured=reading.measured & kept,
+        failed=reading.failed & kept,
+    )
 
 
 def _by_group(rule: str, val: Reading, codes: Any, groups: int) -> Iterator[tuple[int, Threshold]]:

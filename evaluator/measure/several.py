@@ -76,7 +76,6 @@ def macro_average(
             tuple(row["group"] for row in rows),
             np.array([cell.value for cell in mine]),
             np.stack([cell.replicates for cell in mine]),
-            np.array([row["n_subjects"] for row in rows], float),
         )
         gaps.append(error_gap(metric, rows, groups, settings, (name, attribute)))
     return to_tables(replace(found, gaps=gaps).keyed(replace(keys, target=name, split=settings.split)))

@@ -24,7 +24,7 @@ from evaluator.metrics.metric import Array
 from evaluator.statistics.bootstrap import standard_error, unit_weights
 from evaluator.statistics.multiplicity import PRIMARY
 from evaluator.statistics.partition import Ints, Partition
-from evaluator.statistics.resampling import GroupValues
+from evaluator.statistics.resampling import Resampler
 from evaluator.statistics.spreads import Spread
 from evaluator.statistics.standardise import standard_weights
 from shards.errors import UserError, unknown_name
@@ -77,8 +77,15 @@ def _one(
     strata_names: tuple[str, ...],
 ) -> Rows:
     codes = grouping.codes[evaluation.measured]
-    standard = standard_weights(codes, strata, groups=len(grouping.groups))
-    share = np.where(np.isfinite(standard.weights), standard.weights, 0.0)
+    # Masks count every subject once, so theirs is the mix of subjects; that of rows would depend on who has more images.
+    once = (
+        _once(cohort.subject[evaluation.measured], codes, strata)
+        if evaluation.label is None
+        else np.arange(len(codes))
+    )
+    first, of_row = np.unique(once, return_inverse=True)
+    standard = standard_weights(codes[first], strata[first], groups=len(grouping.groups))
+    share = np.where(np.isfinite(standard.weights), standard.weights, 0.0)[of_row]
     places = [place for place, metric in enumerate(evaluation.metrics) if metric.name in PRIMARY]
     chosen = _of(evaluation, places, [f"{name}-standardised"] * len(places))
     result = _result(cohort, chosen, settings, grouping, share)
@@ -99,7 +106,6 @@ def _one(
                 result.groups[:-1],
                 result.points[place, :-1],
                 result.replicates[place, :-1],
-                result.spread[place].size[0, :-1],
             ),
             settings,
             cohort.subjects,
@@ -107,6 +113,13 @@ def _one(
         for place in range(len(places))
     ]
     return Rows(rows, gaps)
+
+
+def _once(subject: Ints, group: Ints, stratum: Ints) -> Ints:
+    """Return for each row the first row of the same subject, group and stratum."""
+    cells = np.stack([subject, group, stratum], axis=1)
+    _, first, of_row = np.unique(cells, axis=0, return_index=True, return_inverse=True)
+    return first[of_row.ravel()].astype(np.int64)
 
 
 def _of(evaluation: Evaluation, places: Sequence[int], suffixes: Sequence[str]) -> Evaluation:
@@ -131,7 +144,7 @@ def _result(
 ) -> AttributeResult:
     name, groups, codes = with_unknown(grouping)
     partition = Partition.cut(cohort.subject[evaluation.measured], codes[evaluation.measured], len(groups))
-    values = GroupValues.prepare(evaluation.metrics, evaluation.data, partition, share)
+    values = Resampler.prepare(evaluation.metrics, evaluation.data, partition, share)
     points = values(unit_weights(cohort.people))[:, :, 0]
     (replicates,) = draw(cohort, [values], settings)
     subjects = np.bincount(partition.unit_group, minlength=len(groups)).astype(float)

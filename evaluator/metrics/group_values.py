@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from evaluator.metrics.directions import better
 from evaluator.metrics.metric import Array
 from shards.errors import UserError
 
@@ -92,10 +93,16 @@ class Disparity:
     needs: tuple[Need, ...] = ()
 
     def applies_to(self, metric: str, *, higher_is_better: bool) -> bool:
-        """Say whether the kind makes sense for one metric of that name (never where it has parts of its own)."""
+        """Say whether the kind makes sense for one metric of that name (never where it has parts of its own).
+
+        Values that are neither good nor bad (selection rate, calibration slope) have no worst group and are no scores.
+        """
+        direction = better(metric)
         if self.scope == "areas":
             return metric == "auc"
-        return self.scope == "any" or (self.scope == "scores" and higher_is_better)
+        if self.kind == "worst" and direction == "neither":
+            return False
+        return self.scope == "any" or (self.scope == "scores" and higher_is_better and direction != "neither")
 
     def compute(self, groups: GroupValues) -> Array:
         """Compute the result ``[...]``; NaN where undefined.
@@ -143,9 +150,6 @@ class AgainstChance(NamedTuple):
         Its mean when groups are permuted.
     adjusted
         The result with the departure that chance explains taken off.
-    p_value
-        ``(b + 1) / (R + 1)``, b permutations that depart at least as far. Not studentised: exact where permuted groups
-        are exchangeable, too small where a small group is merely noisier.
     reason
         Why something is None; None when all is there.
     """
@@ -153,7 +157,6 @@ class AgainstChance(NamedTuple):
     raw: float | None
     null_mean: float | None
     adjusted: float | None
-    p_value: float | None
     reason: str | None
 
 
@@ -181,24 +184,20 @@ def against_chance(kind: Disparity, observed: GroupValues, permuted: GroupValues
     """
     raw = float(kind.compute(observed))
     if np.isnan(raw):
-        return AgainstChance(None, None, None, None, f"undefined: {kind.kind} has no value here")
+        return AgainstChance(None, None, None, f"undefined: {kind.kind} has no value here")
     results, departures = kind.compute(permuted), kind.depart(permuted)
     defined = ~np.isnan(departures) & ~np.isnan(results)
     undefined = int((~defined).sum())
     if not len(departures):
-        return AgainstChance(raw, None, None, None, "no_permutations")
+        return AgainstChance(raw, None, None, "no_permutations")
     if undefined > 0.05 * len(departures):
-        return AgainstChance(
-            raw, None, None, None, f"undefined_permutations: {undefined} of {len(departures)}"
-        )
+        return AgainstChance(raw, None, None, f"undefined_permutations: {undefined} of {len(departures)}")
     departure = kind.depart(observed)
     beyond = np.maximum(0.0, departure - departures[defined].mean())
-    near = departures[defined] < departure - _TOLERANCE * np.abs(departure)
     return AgainstChance(
         raw,
         float(results[defined].mean()),
         float(kind.restore(beyond, observed)),
-        float((len(departures) - near.sum() + 1) / (len(departures) + 1)),
         None,
     )
 

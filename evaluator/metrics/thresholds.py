@@ -164,12 +164,6 @@ def is_rule(rule: str) -> bool:
     return _parse(group_rule(rule) or rule) is not None
 
 
-def fixed_value(rule: str) -> float | None:
-    """Return X of ``fixed:X``; None for anything else."""
-    parsed = _parse(rule)
-    return parsed.numbers[0] if parsed is not None and parsed.name == "fixed" else None
-
-
 def group_rule(rule: str) -> str | None:
     """Return the ``val:`` rule that a group-specific one applies to each group; None for any other rule.
 

@@ -85,6 +85,8 @@ def judge(
             f"{what}: cannot be judged ({gap['reason'] if isinstance(gap['reason'], str) else 'not tested'}).",
         )
     seen = f"{gap['best_group']} is better than {gap['worst_group']} by {_text(gap['raw'])}"
+    if not isinstance(gap["best_group"], str):
+        seen = f"groups differ by {_text(gap['raw'])}"
     chance = f"chance alone gives {_text(gap['null_mean'])}"
     if p < alpha:
         return Finding(
@@ -143,9 +145,11 @@ def findings(
         dict(zip(gaps.columns, row, strict=True)) for row in gaps.itertuples(index=False)
     ]
     sizes = family_size(gaps).tolist()
+    # Holm multiplies the smallest p by all tests; under Benjamini-Hochberg several small ones help each other.
+    floors = [floor * (size if primary else 1) for size, primary in zip(sizes, table["primary"], strict=True)]
     claims = [
-        judge(row, alpha=alpha, relevant=relevant, tests=max(1, size), resolution=size * floor)
-        for row, size in zip(rows, sizes, strict=True)
+        judge(row, alpha=alpha, relevant=relevant, tests=max(1, size), resolution=resolution)
+        for row, size, resolution in zip(rows, sizes, floors, strict=True)
     ]
     table["finding"] = [claim.finding for claim in claims]
     table["sentence"] = [claim.sentence for claim in claims]

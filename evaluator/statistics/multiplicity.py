@@ -1,9 +1,9 @@
 """Many tests at once: Holm inside a declared family, Benjamini-Hochberg for screening.
 
-Family: all gaps of the primary metric (``auc`` for classification, ``dice`` for segmentation) of one dataset in a study, over
-models, usages, mitigations, seeds, targets, structures, prompts and attributes; its p-values are adjusted by Holm, so that the
-chance of any false claim is at most alpha. All other metrics of the dataset are a screening family, adjusted by
-Benjamini-Hochberg: of what it flags, a share of at most alpha is false on average.
+Family: all gaps of the primary metric (``auc`` for classification, ``dice`` for segmentation, balanced accuracy for decisions
+without scores) of one dataset in a study, over models, usages, mitigations, seeds, targets, structures, prompts and
+attributes; its p-values are adjusted by Holm, so that the chance of any false claim is at most alpha. All other metrics of the
+dataset are a screening family, adjusted by Benjamini-Hochberg: of what it flags, a share of at most alpha is false on average.
 
 References
 ----------
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PRIMARY = ("auc", "dice")
+#: What is primary where no primary metric could be tested.
+STAND_IN = "balanced_accuracy"
 #: The kind whose p-values are tests; all other kinds are read beside it.
 TESTED = "max-min"
 _HYPOTHESIS = (
@@ -85,13 +87,15 @@ def _in_order(steps: Array, order: np.ndarray[tuple[int], np.dtype[np.intp]]) ->
     return adjusted
 
 
-def adjust(gaps: pd.DataFrame) -> pd.DataFrame:
-    """Fill `p_adjusted` of a study's gaps table.
+def adjust(gaps: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataFrame:
+    """Fill `p_adjusted` and `detectable_adjusted` of a study's gaps table.
 
     Parameters
     ----------
     gaps
         Columns of :data:`evaluator.tables.GAPS`, the rows of all tasks of a study.
+    alpha
+        Level of the family, for the gap that could have been found as the only one among all its tests.
 
     Returns
     -------
@@ -111,12 +115,34 @@ def adjust(gaps: pd.DataFrame) -> pd.DataFrame:
     for rows, method in families:
         for _, family in rows.groupby("dataset", dropna=False, sort=True):
             adjusted.loc[family.index, "p_adjusted"] = method(family["p_value"].to_numpy(np.float64))
-    return _carry_over(adjusted)
+    return _carry_over(adjusted).assign(detectable_adjusted=_detectable(adjusted, alpha))
+
+
+def _detectable(gaps: pd.DataFrame, alpha: float) -> list[float]:
+    from evaluator.statistics.gaps import detectable_among
+
+    if "detectable" not in gaps.columns:
+        return [float("nan")] * len(gaps)
+    sizes = family_size(gaps).tolist()
+    return [
+        detectable_among(float(gap), alpha=alpha, tests=size)
+        if size and gap == gap and gap is not None
+        else float("nan")
+        for gap, size in zip(gaps["detectable"].tolist(), sizes, strict=True)
+    ]
 
 
 def is_primary(gaps: pd.DataFrame) -> pd.Series[bool]:
-    """Tell which rows are of a primary metric; re-weighted and otherwise derived values (``...|...``) are not."""
-    return gaps["metric"].isin(PRIMARY) & ~gaps["convention"].str.contains("|", regex=False)
+    """Tell which rows are of a primary metric; re-weighted and otherwise derived values (``...|...``) are not.
+
+    In a dataset where no primary metric could be tested (decisions without scores) balanced accuracy takes its place.
+    """
+    plain = ~gaps["convention"].str.contains("|", regex=False)
+    primary = gaps["metric"].isin(PRIMARY) & plain
+    dataset = gaps["dataset"].fillna("")
+    with_tests = set(dataset[primary & _is_test(gaps)])
+    instead = ~dataset.isin(with_tests) & (gaps["metric"] == STAND_IN) & plain
+    return primary | instead
 
 
 def _is_test(gaps: pd.DataFrame) -> pd.Series[bool]:

@@ -113,7 +113,7 @@ class NullGaps:
             return "no_permutations"
         if undefined > 0.05 * len(self.gap):
             return f"undefined_permutations: {undefined} of {len(self.gap)}"
-        return "undefined_variance" if np.isnan(self.observed) else None
+        return "undefined_variance" if np.isnan(self.observed) or np.isnan(self.welch) else None
 
     @staticmethod
     def _defined(values: Array) -> Array:

@@ -18,8 +18,8 @@ from evaluator.statistics.terms import TermTable
 
 
 @dataclass(frozen=True)
-class GroupValues:
-    """Metrics of one attribute's groups, prepared for any number of weightings.
+class Resampler:
+    """Computes metrics of one attribute's groups for any number of weightings.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class GroupValues:
     @classmethod
     def prepare(
         cls, metrics: Sequence[Metric], data: Any, partition: Partition, share: Array | None = None
-    ) -> GroupValues:
+    ) -> Resampler:
         """Sort and sum once what every weighting needs.
 
         Parameters
@@ -128,7 +128,7 @@ def evaluate(metric: Metric, data: Any, subject: NDArray[np.int64], weights: Arr
         NaN where undefined.
     """
     partition = Partition.cut(subject, np.zeros(len(subject), np.int64), 1)
-    return np.asarray(GroupValues.prepare((metric,), data, partition)(weights)[0, 0])
+    return np.asarray(Resampler.prepare((metric,), data, partition)(weights)[0, 0])
 
 
 def _areas(form: Ranks, curves: Sequence[Curve], weights: Array) -> Array:

@@ -68,5 +68,6 @@ def _joined(form: Sums, data: Any, partition: Partition, share: Array | None) ->
     joined = np.stack([sums_by(partition.row_unit, column, partition.units) for column in rows.T], axis=1)
     if form.within == "sum":
         return form.extend(joined)
-    counts = np.bincount(partition.row_unit, minlength=partition.units)[:, None]
-    return exactly_summable(joined / np.maximum(counts, 1), partition.units)
+    # Every subject counts once, by the mean of its rows that have a value, times its own factor.
+    counted = sums_by(partition.row_unit, form.terms(data)[:, form.counter()], partition.units)
+    return exactly_summable(joined / np.where(counted > 0, counted, 1.0)[:, None], partition.units)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from entropy import benefits, entropy_between_groups
 from fairlearn.metrics import (
     demographic_parity_difference,
     demographic_parity_ratio,
@@ -13,7 +14,8 @@ from fairlearn.metrics import (
 )
 from measuring import KEYS, QUICK, cases, masks, measurement, predicted, row, segmented
 
-from evaluator.measure import MeasureSettings
+from evaluator.groups import parse_groups
+from evaluator.measure import MeasureSettings, measure_segmentations
 from evaluator.metrics.legacy import fairclip_report, fairmedfm_report, medfair_report
 from shards.card import Target
 from shards.errors import UserError
@@ -387,3 +389,94 @@ def test_measuring_again_gives_the_same_bits():
     one, two = (measurement(*cases(200, val=0.3), settings=settings("fairclip")) for _ in range(2))
     assert one.metrics.equals(two.metrics)
     assert one.gaps.equals(two.gaps)
+
+
+def test_standardised_dice_counts_subjects_and_not_images():
+    rng = np.random.default_rng(0)
+    people = 800
+    sex, old = rng.choice(["female", "male"], people), rng.random(people) < 0.5
+    images = np.where((sex == "female") == old, 6, 1)
+    person = np.repeat(np.arange(people), images)
+    segmentations = pd.DataFrame(
+        {
+            "sample_id": [f"s{i:05d}" for i in range(len(person))],
+            "subject_id": [f"p{i:05d}" for i in person],
+            "split": "test", "structure": "cup", "prompt": "bbox", "status": "ok",
+            "dice": np.where(old, 0.6, 0.9)[person] + 0.02 * rng.normal(size=len(person)),
+        }
+    )  # fmt: skip
+    attributes = segmentations[["sample_id"]].assign(sex=sex[person], age=np.where(old, 70.0, 30.0)[person])
+    rules = parse_groups({"sex": {}, "age": {"bins": [60]}})
+    measured = measure_segmentations(segmentations, attributes, rules, settings(standardize=("age",)), KEYS)
+    gaps = measured.gaps.to_pandas()
+    mine = gaps[gaps["convention"].str.contains("age-standardised") & (gaps["metric"] == "dice")]
+    assert (mine["raw"] < 0.01).all()
+    assert (mine["p_value"] > 0.05).all()
+
+
+def test_a_group_without_errors_does_not_get_the_smallest_p_value_of_standard_errors():
+    predictions, attributes = cases(300)
+    sick, women = predictions["label"].eq("sick"), (attributes["sex"] == "female").to_numpy()
+    perfect = predictions["score"].where(~women, 0.9 * sick + 0.05)
+    measured = measurement(
+        predictions.assign(score=perfect, scores=None), attributes, settings=settings(standardize=("target",))
+    )
+    gaps = measured.gaps.to_pandas()
+    by_errors = row(gaps, convention="auc:midrank|target-standardised")["p_value"]
+    by_permutation = row(gaps, metric="auc", kind="max-min", convention="auc:midrank")["p_value"]
+    assert by_errors > 0
+    assert by_permutation / 100 < by_errors < 1
+
+
+@pytest.mark.parametrize("preset", ["fairmedfm", "fairseg", "fairclip", "es:mean"])
+def test_scores_are_scaled_and_what_is_no_score_is_left_alone(preset):
+    gaps = gaps_of(preset, "calibration:line", "ge:2", "group:val:youden")
+    scaled = gaps[gaps["kind"].str.startswith("es:")]
+    assert "auc" in set(scaled["metric"])
+    assert not {"calibration_slope", "mean_benefit", "selection_rate"} & set(scaled["metric"])
+
+
+def test_values_that_are_neither_good_nor_bad_have_no_worst_group():
+    gaps = gaps_of("calibration:line")
+    found = row(gaps, metric="selection_rate", kind="max-min")
+    assert found["raw"] >= 0
+    assert pd.isna(found["best_group"])
+    assert "neither is better" in found["reason"]
+    assert gaps[(gaps["metric"] == "calibration_slope") & (gaps["kind"] == "worst")].empty
+
+
+def test_a_group_without_a_threshold_of_its_own_is_undefined_and_leaves_the_gap():
+    predictions, attributes = cases(600, val=0.5)
+    women = (attributes["sex"] == "female").to_numpy()
+    label = predictions["label"].mask(women & (predictions["split"] == "val"), "healthy")
+    measured = measurement(predictions.assign(label=label), attributes, settings=settings("group:val:youden"))
+    metrics, gaps = measured.metrics.to_pandas(), measured.gaps.to_pandas()
+    own = {"convention": "group:val:youden", "metric": "accuracy"}
+    found = row(metrics, group="female", **own)
+    assert (found["status"], found["reason"].split(":")[0]) == ("undefined", "no_threshold")
+    assert row(metrics, group="male", **own)["status"] == "ok"
+    assert row(gaps, kind="max-min", **own)["status"] == "undefined"
+
+
+def test_a_predictive_value_of_a_handful_of_decisions_is_suppressed():
+    predictions, attributes = cases(400)
+    women = (attributes["sex"] == "female").to_numpy()
+    few = women & (np.cumsum(women) > 12)
+    metrics, gaps = predicted(
+        predictions.assign(score=predictions["score"].where(~few, 0.1), scores=None), attributes
+    )
+    found = row(metrics, group="female", metric="ppv")
+    assert found["status"] == "suppressed"
+    assert "denominator" in found["reason"]
+    assert row(gaps, metric="ppv")["status"] == "undefined"
+    shown = gaps[gaps["raw"].notna()]
+    assert shown["null_mean"].notna().all()
+
+
+def test_entropy_between_groups_is_that_of_samples():
+    predictions, attributes = cases(200, images=3)
+    keep = (attributes["sex"] == "male").to_numpy() | (np.arange(600) % 3 == 0)
+    predictions, attributes = predictions[keep], attributes[keep]
+    found = row(gaps_of("ge:2", "ge:between", data=(predictions, attributes)), kind="ge:between")
+    score, sick, sex = arrays(predictions, attributes)
+    assert found["raw"] == pytest.approx(entropy_between_groups(benefits(sick, score >= 0.5), sex), abs=1e-12)

@@ -11,7 +11,6 @@ from evaluator.metrics.thresholds import (
     choose_threshold,
     chooses_on_measured_rows,
     describe_rule,
-    fixed_value,
     group_rule,
     is_rule,
 )
@@ -254,12 +253,6 @@ def test_known_rules_are_returned_and_described(rule):
     assert describe_rule(rule).endswith(".")
     assert ("optimistic" in describe_rule(rule)) == rule.startswith("test:") == chooses_on_measured_rows(rule)
     assert all(number in describe_rule(rule) for number in ("0.8",) if number in rule)
-
-
-def test_fixed_value_is_only_that_of_fixed_rules():
-    assert fixed_value("fixed:0.25") == 0.25
-    assert fixed_value("val:tpr=0.25") is None
-    assert fixed_value("fixed:7") is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from evaluator.statistics.bootstrap import (
     wilson_interval,
 )
 from evaluator.statistics.partition import Partition
-from evaluator.statistics.resampling import GroupValues, evaluate
+from evaluator.statistics.resampling import Resampler, evaluate
 
 PEOPLE = tuple(f"p{i:03d}" for i in range(90))
 
@@ -46,7 +46,7 @@ def test_weights_equal_explicit_resampling_replicate_by_replicate():
     p = np.round(rng.random(260), 2)
     data = Scored((rng.random(260) < 0.4).astype(np.int64), np.stack([1 - p, p], 1), 1)
     metrics = (auc(data), *threshold_metrics(0.5, "fixed"))
-    values = GroupValues.prepare(metrics, data, Partition.cut(subject, group, 3))
+    values = Resampler.prepare(metrics, data, Partition.cut(subject, group, 3))
     weights = all_weights(0, PEOPLE, 20)
     found = values(weights)
     for replicate in range(20):
@@ -63,7 +63,7 @@ def test_mean_over_subjects_equals_explicit_resampling_of_subject_means():
     rng = np.random.default_rng(1)
     subject = np.sort(rng.integers(0, 90, 300))
     value = np.where(rng.random(300) < 0.2, np.nan, rng.random(300))
-    values = GroupValues.prepare(
+    values = Resampler.prepare(
         (subject_mean("dice"),), Measured({"dice": value}), Partition.cut(subject, np.zeros(300, int), 1)
     )
     weights = all_weights(3, PEOPLE, 10)

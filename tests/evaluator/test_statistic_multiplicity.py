@@ -84,3 +84,23 @@ def test_order_and_index_of_rows_are_kept():
     assert adjusted.index.tolist() == [7, 3]
     assert adjusted["p_adjusted"].tolist() == pytest.approx([0.04, 0.02])
     assert "p_adjusted" not in gaps
+
+
+def test_balanced_accuracy_is_primary_where_nothing_else_could_be_tested():
+    gaps = table(
+        ("a", "auc", "sex", None),
+        ("a", "balanced_accuracy", "sex", 0.02),
+        ("a", "accuracy", "sex", 0.02),
+        ("a", "ppv", "sex", 0.5),
+        ("b", "auc", "sex", 0.02),
+        ("b", "balanced_accuracy", "sex", 0.02),
+    )
+    assert family_size(gaps).tolist() == [0, 1, 2, 2, 1, 1]
+    assert adjust(gaps)["p_adjusted"].tolist()[1:] == pytest.approx([0.02, 0.04, 0.5, 0.02, 0.02])
+
+
+def test_the_gap_that_could_be_found_among_all_tests_is_larger_than_alone():
+    gaps = table(("a", "auc", "sex", 0.02), ("a", "auc", "age", 0.5), ("a", "auc", "race", None))
+    found = adjust(gaps.assign(detectable=[0.1, 0.1, 0.1]))["detectable_adjusted"]
+    assert found[0] == found[1] == pytest.approx(0.1099, abs=1e-3)
+    assert np.isnan(found[2])

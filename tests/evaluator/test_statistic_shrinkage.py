@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from evaluator.statistics.between import between_variance
 from evaluator.statistics.shrinkage import shrink
 
 RATE = np.array([0.80, 0.81, 0.78, 0.90])
@@ -86,47 +85,3 @@ def test_standard_errors_say_how_close_where_groups_are_many():
     found = [shrink(row, error**2) for row in truth + error * rng.normal(size=truth.shape)]
     away = [(one.values - row) / one.standard_errors for one, row in zip(found, truth, strict=True)]
     assert np.mean(np.abs(away) < 1.96) == pytest.approx(0.95, abs=0.01)
-
-
-def test_golden_variance_between_groups():
-    found = between_variance(RATE, VARIANCE)
-    assert found.naive == pytest.approx(0.002825, abs=1e-12)
-    assert found.sampling == pytest.approx(0.0009361265, abs=5e-11)
-    assert found.corrected == pytest.approx(0.0018888735, abs=5e-11)
-
-
-def test_variance_between_groups_of_many_cases_is_that_of_each():
-    rng = np.random.default_rng(1)
-    values, variances = rng.random((2, 5, 4)), rng.random((2, 5, 4)) / 100
-    values[0, 0, 1], variances[1, 3, 2] = np.nan, np.nan
-    found = between_variance(values, variances)
-    for case in np.ndindex(2, 5):
-        known = ~np.isnan(values[case] + variances[case])
-        naive = np.var(values[case][known], ddof=1)
-        assert found.naive[case] == pytest.approx(naive)
-        assert found.corrected[case] == pytest.approx(naive - variances[case][known].mean())
-
-
-@pytest.mark.parametrize("values", [[0.5], [], [0.5, np.nan], [np.nan, np.nan]])
-def test_fewer_than_two_groups_have_no_variance_between_them(values):
-    found = between_variance(np.array(values, float), np.full(len(values), 0.01))
-    assert np.isnan([found.naive, found.sampling, found.corrected]).all()
-
-
-def test_variance_between_groups_refuses_other_shapes():
-    with pytest.raises(ValueError, match="must be"):
-        between_variance(RATE, VARIANCE[:2])
-
-
-@pytest.mark.parametrize("spread", [0.0, 0.025])
-def test_corrected_variance_is_unbiased_where_the_naive_one_is_not(spread):
-    rng = np.random.default_rng(2)
-    n = np.array([2000, 400, 120, 50])
-    truth = 0.8 + spread * np.array([1.0, -1.0, 1.0, -1.0])
-    rate = rng.binomial(n, truth, (20_000, 4)) / n
-    found = between_variance(rate, rate * (1 - rate) / (n - 1))
-    expected = np.var(truth, ddof=1)
-    noise = 4 * found.corrected.std() / np.sqrt(20_000)
-    assert found.corrected.mean() == pytest.approx(expected, abs=noise)
-    assert found.naive.mean() > expected + 0.0008
-    assert spread or (found.corrected < 0).mean() > 0.5

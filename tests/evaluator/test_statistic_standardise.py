@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from evaluator.metrics.classification import Scored, threshold_metrics
 from evaluator.statistics.partition import Partition
-from evaluator.statistics.resampling import GroupValues
+from evaluator.statistics.resampling import Resampler
 from evaluator.statistics.standardise import standard_weights
 
 
@@ -125,7 +125,7 @@ def test_standardised_to_equal_prevalence_precision_depends_on_the_model_alone()
     partition = Partition.cut(np.arange(n), group, 2)
     weights = standard_weights(group, label, groups=2).weights
     raw, standard = (
-        GroupValues.prepare(metrics, data, partition, share)(np.ones((n, 1)))[0, :, 0]
+        Resampler.prepare(metrics, data, partition, share)(np.ones((n, 1)))[0, :, 0]
         for share in (None, weights)
     )
     prevalence = label.mean()
