@@ -183,6 +183,91 @@ def permuted_areas(
 
 
 @njit(cache=True, nogil=True)
+def _place(
+    positive: NDArray[np.bool_],
+    ends: NDArray[np.int64],
+    group_of: NDArray[np.int16],
+    placed: Array,
+    groups: int,
+) -> Any:  # pragma: no cover - compiled
+    """Fill `placed` ``[n]``: twice the rows of the other class and the same group that score lower, ties once.
+
+    Returns
+    -------
+    (seen, won)
+        ``[2, groups + 1]`` rows of each class, and ``[groups + 1]`` twice the pairs won by positives.
+    """
+    # Rows of no group count in a group of their own that nobody looks at: no branch in the inner loop.
+    seen, won, tied = np.zeros((2, groups + 1)), np.zeros(groups + 1), np.zeros((2, groups + 1))
+    start = 0
+    for end in ends:
+        if end - start == 1:
+            group, own = group_of[start], int(positive[start])
+            placed[start] = 2.0 * seen[1 - own, group]
+            won[group] += own * placed[start]
+            seen[own, group] += 1.0
+        else:
+            tied[:] = 0.0
+            for place in range(start, end):
+                tied[int(positive[place]), group_of[place]] += 1.0
+            for place in range(start, end):
+                group, own = group_of[place], int(positive[place])
+                placed[place] = 2.0 * seen[1 - own, group] + tied[1 - own, group]
+                won[group] += own * placed[place]
+            seen += tied
+        start = end
+    return seen, won
+
+
+@njit(cache=True, nogil=True)
+def _weigh(seen: Array, won: Array, owners: Array, groups: int) -> Any:  # pragma: no cover - compiled
+    """Return areas and sizes ``[groups]``, and what turns a placement into an influence, by class and group.
+
+    Notes
+    -----
+    A row's influence is ``scale * placed + shift``: its centred placement value (Obuchowski 1997) over the rows of its class,
+    times sqrt(n / (n - 1)) of the n units that have that class.
+    """
+    area, size = np.full(groups, np.nan), np.full(groups, np.nan)
+    scale, shift = np.zeros((2, groups + 1)), np.zeros((2, groups + 1))
+    for group in range(groups):
+        negatives, positives = seen[0, group], seen[1, group]
+        if negatives > 0.0 and positives > 0.0:
+            area[group] = won[group] / (2.0 * negatives * positives)
+            size[group] = owners[0, group] * owners[1, group] / (owners[0, group] + owners[1, group])
+            for own in range(2):
+                count = owners[own, group]
+                weight = (np.sqrt(count / (count - 1.0)) if count > 1.0 else np.nan) / seen[own, group]
+                scale[own, group] = (1.0 if own else -1.0) * weight / (2.0 * seen[1 - own, group])
+                shift[own, group] = weight * ((0.0 if own else 1.0) - area[group])
+    return area, size, scale, shift
+
+
+@njit(cache=True, nogil=True)
+def _owners(
+    has: NDArray[np.bool_], codes: NDArray[np.int16], groups: int
+) -> Array:  # pragma: no cover - compiled
+    """Count the units that have each class ``[2, units]``, by group; ``[2, groups + 1]``."""
+    owners = np.zeros((2, groups + 1))
+    for unit in range(len(codes)):
+        group = min(codes[unit], groups)
+        owners[0, group] += has[0, unit]
+        owners[1, group] += has[1, unit]
+    return owners
+
+
+@njit(cache=True, nogil=True)
+def _classes(
+    positive: NDArray[np.bool_], unit: NDArray[np.int64], units: int
+) -> NDArray[np.bool_]:  # pragma: no cover - compiled
+    """Return ``[2, units]`` whether each unit has a negative and a positive row."""
+    has = np.zeros((2, units), np.bool_)
+    for place in range(len(positive)):
+        has[int(positive[place]), unit[place]] = True
+    return has
+
+
+@njit(cache=True, nogil=True)
 def area_influences(
     positive: NDArray[np.bool_],
     unit: NDArray[np.int64],
@@ -198,64 +283,19 @@ def area_influences(
     -------
     (area, size)
         ``[b, groups]``: areas (NaN where a class is missing), and how many units' worth of information they rest on.
-
-    Notes
-    -----
-    A unit's influence is the sum of its rows' centred placement values (Obuchowski 1997), each class with the factor
-    sqrt(n / (n - 1)) of the n units that have it.
     """
-    rows, units = len(positive), codes.shape[1]
-    has = np.zeros((2, units), np.bool_)
-    for place in range(rows):
-        has[int(positive[place]), unit[place]] = True
+    rows = len(positive)
+    has = _classes(positive, unit, codes.shape[1])
     area, size = np.full((len(codes), groups), np.nan), np.full((len(codes), groups), np.nan)
     placed, group_of = np.zeros(rows), np.zeros(rows, np.int16)
-    tied = np.zeros((2, groups + 1))
     for b in range(len(codes)):
-        # Rows of no group count in a group of their own that nobody looks at: no branch in the inner loop.
-        seen, won, owners = np.zeros((2, groups + 1)), np.zeros(groups + 1), np.zeros((2, groups + 1))
         for place in range(rows):
             group_of[place] = min(codes[b, unit[place]], groups)
-        start = 0
-        for end in ends:
-            if end - start == 1:
-                group, own = group_of[start], int(positive[start])
-                placed[start] = 2.0 * seen[1 - own, group]
-                won[group] += own * placed[start]
-                seen[own, group] += 1.0
-            else:
-                tied[:] = 0.0
-                for place in range(start, end):
-                    tied[int(positive[place]), group_of[place]] += 1.0
-                for place in range(start, end):
-                    group, own = group_of[place], int(positive[place])
-                    placed[place] = 2.0 * seen[1 - own, group] + tied[1 - own, group]
-                    won[group] += own * placed[place]
-                seen += tied
-            start = end
-        for owner in range(units):
-            group = min(codes[b, owner], groups)
-            owners[0, group] += has[0, owner]
-            owners[1, group] += has[1, owner]
-        # Of a row: scale * (rows of the other class it beats) + shift, by class and group.
-        scale, shift = np.zeros((2, groups + 1)), np.zeros((2, groups + 1))
-        for group in range(groups):
-            negatives, positives = seen[0, group], seen[1, group]
-            if not (negatives > 0.0 and positives > 0.0):
-                continue
-            area[b, group] = won[group] / (2.0 * negatives * positives)
-            size[b, group] = owners[0, group] * owners[1, group] / (owners[0, group] + owners[1, group])
-            for own in range(2):
-                count = owners[own, group]
-                weight = (
-                    factor / seen[own, group] * (np.sqrt(count / (count - 1.0)) if count > 1.0 else np.nan)
-                )
-                sign = 1.0 if own else -1.0
-                scale[own, group] = sign * weight / (2.0 * seen[1 - own, group])
-                shift[own, group] = weight * ((0.0 if own else 1.0) - area[b, group])
+        seen, won = _place(positive, ends, group_of, placed, groups)
+        area[b], size[b], scale, shift = _weigh(seen, won, _owners(has, codes[b], groups), groups)
         for place in range(rows):
             group, own = group_of[place], int(positive[place])
-            influence[b, unit[place]] += scale[own, group] * placed[place] + shift[own, group]
+            influence[b, unit[place]] += factor * (scale[own, group] * placed[place] + shift[own, group])
     return area, size
 
 

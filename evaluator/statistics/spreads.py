@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 from evaluator.metrics.metric import Array, Line, Metric, Ranks, Sums, positive
 from evaluator.metrics.summing import exactly_summable
 from evaluator.statistics.curves import Curve
-from evaluator.statistics.kernels_ranks import area_influences, permuted_areas, precision_influences
+from evaluator.statistics.kernels_ranks import (
+    area_influences,
+    permuted_areas,
+    precision_influences,
+)
 from evaluator.statistics.kernels_sums import dense_sums, sparse_squares, sparse_sums, squares_by_group
 from evaluator.statistics.lines import LinePoints
 from evaluator.statistics.partition import Partition
