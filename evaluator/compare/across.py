@@ -1,8 +1,8 @@
 """What holds over several datasets: ranks of models, tests against one of them, direction of disadvantage, sources of variance.
 
 Guarantee: the unit is the dataset. Whatever shares subjects (targets, structures, prompts, attributes, models) is averaged or
-resampled together and never counted as more datasets. What cannot be said with the datasets and models there are is a row
-without a number and with a reason.
+resampled together and never counted as more datasets. Arms are set against each other on the same people only. What cannot
+be said with the datasets and models there are is a row without a number and with a reason.
 
 Rows, by ``analysis``:
 
@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluator.compare.arms import Arm, Results, Row, joined, matching_baseline, number, table_of, text
+from evaluator.compare.arms import Arm, Place, Results, Row, joined, matching_baseline, number, table_of, text
 from evaluator.compare.blocks import Block, Number, advantages, complete_block, numbers_by_dataset, of_metric
+from evaluator.compare.people import on_same_people
+from evaluator.groups import ALL
 from evaluator.metrics.metric import Array
 from evaluator.statistics.bootstrap import stream
 from evaluator.statistics.components import variance_components
@@ -58,6 +60,7 @@ def across(
     *,
     alpha: float,
     baseline: str | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Analyse the primary metrics over datasets, on the test set.
 
@@ -71,6 +74,8 @@ def across(
         1 - level of intervals, and level of the critical difference.
     baseline
         Model that the others are tested against. None: the arm with the best mean rank.
+    seed
+        Of the permutations of Kendall's test.
 
     Returns
     -------
@@ -87,25 +92,29 @@ def across(
     The best mean rank is found by looking at all arms, so Holm's family is then all pairs of arms; with a named baseline it is
     the arms. A binary attribute is one test, so its two ``direction`` rows share one p that needs no adjustment; more groups
     are adjusted by Holm within the attribute.
+
+    Of every question the arms with the most common split and number of subjects take part; an arm that was measured on other
+    people has no number there, and every row says so.
     """
     results = Results.read(_primary(metrics), _primary(replicates))
     results.check_baseline(baseline)
     rows: list[Row] = []
     for metric in PRIMARY:
-        kept = of_metric(results, metric)
+        kept, elsewhere = on_same_people(of_metric(results, metric))
         if not kept.entries:
             continue
         numbers = numbers_by_dataset(kept)
         block = complete_block(numbers)
         found = [*_ranks(block, alpha), *_signed_ranks(block, alpha, baseline)]
-        for attribute, judged in _judged(gaps, metric).items():
+        for attribute, judged in _judged(gaps, kept, metric).items():
             better = _of_judged(advantages(kept, attribute), judged)
             found += [{"attribute": attribute, **row} for row in _directions(better, alpha)]
             found += [
-                {"attribute": attribute, **row} for row in _concordances(better, f"{metric}:{attribute}")
+                {"attribute": attribute, **row}
+                for row in _concordances(better, f"{metric}:{attribute}", seed)
             ]
         found += _components(numbers, alpha)
-        rows += [{"metric": metric, **row} for row in found]
+        rows += [{"metric": metric, **row, "reason": joined(row.get("reason"), elsewhere)} for row in found]
     return table_of(rows, ACROSS)
 
 
@@ -191,7 +200,11 @@ def _signed_ranks(block: Block, alpha: float, baseline: str | None) -> list[Row]
             "p_adjusted": adjusted.get((place, rival), adjusted.get((rival, place))),
             "n": count,
             "reason": joined(
-                note, _too_coarse(tests[place, rival].smallest, count, len(family), alpha), block.left_out
+                note,
+                _too_coarse(
+                    tests[place, rival].smallest, count, tests[place, rival].count, len(family), alpha
+                ),
+                block.left_out,
             ),
         }
         for place, rival in shown
@@ -220,29 +233,32 @@ def _against(arms: Sequence[Arm], ranks: Array, baseline: str) -> tuple[Pairs, P
     return pairs, pairs, None if pairs else f"single_model: nothing to compare {baseline} with"
 
 
-def _too_coarse(smallest: float, count: int, tests: int, alpha: float) -> str | None:
-    """Say where even datasets that all agree could not reach the level."""
+def _too_coarse(smallest: float, datasets: int, decided: int, tests: int, alpha: float) -> str | None:
+    """Say where even datasets that all agree could not reach the level; those without a difference are not `decided`."""
     least = min(1.0, smallest * tests)
-    return (
-        None
-        if least < alpha
-        else f"{count} datasets cannot give an adjusted p below {least:.3g} in {tests} tests"
-    )
+    if least < alpha:
+        return None
+    ties = f" ({datasets - decided} without a difference)" if decided < datasets else ""
+    return f"{datasets} datasets{ties} cannot give an adjusted p below {least:.3g} in {tests} tests"
 
 
-def _judged(gaps: pd.DataFrame, metric: str) -> dict[str, set[tuple[str, Arm]]]:
-    """Return for every attribute on which datasets which arms, without their prompts, have a gap."""
+def _judged(gaps: pd.DataFrame, results: Results, metric: str) -> dict[str, set[tuple[str, Arm]]]:
+    """Return for every attribute on which datasets which arms, without their prompts, have a gap.
+
+    Only gaps of the very rows (split, convention) that the numbers are of count.
+    """
     found: dict[str, set[tuple[str, Arm]]] = {}
     if not len(gaps):
         return found
+    known = {(*place[:4], place.convention) for place in results.entries if place.attribute == ALL}
     rows = gaps[(gaps["metric"] == metric) & (gaps["kind"] == "max-min")]
-    names = ["attribute", "dataset", "model", "usage", "mitigation", "status"]
-    for attribute, dataset, model, usage, mitigation, status in rows[names].itertuples(
-        index=False, name=None
-    ):
-        judged = found.setdefault(str(attribute), set())
-        if status == "ok":
-            judged.add((text(dataset) or "", Arm(text(model), text(usage), text(mitigation), None)))
+    names = [*Place._fields[:4], "convention", "attribute", "model", "usage", "mitigation", "status"]
+    for cells in rows[names].itertuples(index=False, name=None):
+        *place, attribute, model, usage, mitigation, status = map(text, cells)
+        if tuple(place) in known:
+            arms = found.setdefault(str(attribute), set())
+            if status == "ok":
+                arms.add((place[0] or "", Arm(model, usage, mitigation, None)))
     return {attribute: found[attribute] for attribute in sorted(found)}
 
 
@@ -268,10 +284,10 @@ def _directions(better: Advantages, alpha: float) -> list[Row]:
         if len(columns) < MINIMUM_DATASETS:
             why: str | None = f"no test: {len(columns)} datasets, {MINIMUM_DATASETS} are needed"
         else:
-            row["p_value"] = sign_test(np.array([values.mean() for values, _ in columns])).p_value
-            why = _too_coarse(
-                2.0 ** (1 - len(columns)), len(columns), 1 if len(groups) == 2 else len(groups), alpha
-            )
+            test = sign_test(np.array([values.mean() for values, _ in columns]))
+            row["p_value"] = test.p_value
+            tests = 1 if len(groups) == 2 else len(groups)
+            why = _too_coarse(min(1.0, 2.0 ** (1 - test.count)), len(columns), test.count, tests, alpha)
         rows.append(row | {"reason": joined(seen.reason, why)})
     tested = [row for row in rows if "p_value" in row]
     p_values = [row["p_value"] for row in tested]
@@ -296,7 +312,7 @@ def _common_groups(tables: Sequence[Mapping[str, Number]]) -> list[str]:
     return sorted(set.intersection(*(set(table) for table in tables))) if tables else []
 
 
-def _concordances(better: Advantages, purpose: str) -> list[Row]:
+def _concordances(better: Advantages, purpose: str, seed: int) -> list[Row]:
     by_models = [
         _stacked(by_arm, groups)
         for by_arm in better.values()
@@ -309,10 +325,10 @@ def _concordances(better: Advantages, purpose: str) -> list[Row]:
         models |= {"value": number(seen.value), "p_value": seen.p_value, "reason": seen.reason}
     else:
         models["reason"] = "too_few: no dataset has two arms with two groups in common"
-    return [models, _concordance_of_datasets(better, purpose)]
+    return [models, _concordance_of_datasets(better, purpose, seed)]
 
 
-def _concordance_of_datasets(better: Advantages, purpose: str) -> Row:
+def _concordance_of_datasets(better: Advantages, purpose: str, seed: int) -> Row:
     means = {
         dataset: {
             group: float(np.mean([own[group].value for own in by_arm.values()]))
@@ -327,7 +343,7 @@ def _concordance_of_datasets(better: Advantages, purpose: str) -> Row:
         reason = f"too_few: {len(means)} datasets with {len(common)} groups in common, {MINIMUM_DATASETS} and 2 are needed"
         return row | {"reason": reason}
     table = np.array([[groups[group] for group in common] for groups in means.values()])
-    test = kendall_test(table, stream(0, f"kendall:{purpose}", sorted(means), 0))
+    test = kendall_test(table, stream(seed, f"kendall:{purpose}", sorted(means), 0))
     if math.isnan(test.w):
         return row | {"reason": "no_variation: all groups are ties"}
     others = sorted({group for groups in means.values() for group in groups} - set(common))

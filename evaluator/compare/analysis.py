@@ -35,6 +35,7 @@ def analyse(
     *,
     alpha: float,
     baseline: str | None = None,
+    seed: int = 0,
 ) -> Analysis:
     """Compare all results of a study.
 
@@ -47,6 +48,8 @@ def analyse(
         1 - level of intervals.
     baseline
         Model that the others are compared with; None: the best.
+    seed
+        Of what is permuted here.
 
     Raises
     ------
@@ -55,6 +58,6 @@ def analyse(
     """
     return Analysis(
         comparisons=compare(metrics, replicates, alpha=alpha, baseline=baseline),
-        across=across(metrics, gaps, replicates, alpha=alpha, baseline=baseline),
+        across=across(metrics, gaps, replicates, alpha=alpha, baseline=baseline, seed=seed),
         selection=select(metrics, gaps, replicates),
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evaluator.compare.measures import independent_units
+from evaluator.compare.measures import fair_replicates, independent_units
 from evaluator.groups import UNKNOWN
 from evaluator.metrics.metric import Array
 from evaluator.statistics.paired import SeedMean, combine_seeds
@@ -76,7 +76,9 @@ class Entry:
     shrunk
         Empirical-Bayes estimate, mean over seeds; None where some seed has none.
     n, subjects, units
-        Samples, subjects, and independent units of the metric's error; the smallest over seeds.
+        Samples, subjects, and independent units of the metric's error; the smallest over seeds. Units are subjects (of the
+        rarer class, where classes matter); tables that do not count subjects by class give the samples of the class, which
+        are more where subjects have several.
     note
         What a reader must know; None when nothing.
     """
@@ -158,6 +160,10 @@ def _entry(metric: str, rows: Sequence[Row], replicates: Sequence[Array], *, lef
         notes.append("seeds have different numbers of replicates")
         replicates = [np.empty(0)] * len(rows)
     values = np.array([float(row["value"]) for row in rows])
+    fair = [
+        fair_replicates(metric, value, table)
+        for value, table in zip(values.tolist(), replicates, strict=True)
+    ]
     by_seed: dict[int | None, list[float]] = {}
     for seed, value in zip(seeds, values.tolist(), strict=True):
         by_seed.setdefault(seed, []).append(value)
@@ -166,13 +172,13 @@ def _entry(metric: str, rows: Sequence[Row], replicates: Sequence[Array], *, lef
         independent_units(
             metric,
             subjects=int(row["n_subjects"]),
-            positives=_seed(row["n_pos"]),
-            negatives=_seed(row["n_neg"]),
+            positives=_of_class(row, "pos"),
+            negatives=_of_class(row, "neg"),
         )
         for row in rows
     ]
     return Entry(
-        mean=combine_seeds(values, np.stack(replicates)),
+        mean=combine_seeds(values, np.stack(fair)),
         values={seed: float(np.mean(several)) for seed, several in by_seed.items()},
         shrunk=None if None in shrunk else float(np.mean(shrunk)),
         n=min(int(row["n"]) for row in rows),
@@ -180,6 +186,12 @@ def _entry(metric: str, rows: Sequence[Row], replicates: Sequence[Array], *, lef
         units=min(units),
         note="; ".join(notes) or None,
     )
+
+
+def _of_class(row: Row, side: str) -> int | None:
+    """Return the subjects of a class, or its samples where a table does not count subjects; None without two classes."""
+    subjects = _seed(row.get(f"n_subjects_{side}"))
+    return _seed(row[f"n_{side}"]) if subjects is None else subjects
 
 
 def matching_baseline(arm: Arm, baselines: Mapping[Arm, float]) -> Arm:

@@ -25,10 +25,11 @@ from evaluator.compare.arms import (
     number,
     table_of,
 )
+from evaluator.compare.measures import why_untested
 from evaluator.groups import ALL
 from evaluator.metrics.directions import better
 from evaluator.statistics.multiplicity import holm
-from evaluator.statistics.paired import paired_difference, paired_p_value
+from evaluator.statistics.paired import paired_difference, paired_p_value, untested_difference
 from evaluator.tables import COMPARISONS
 
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ def compare(
 
     Notes
     -----
-    See :func:`evaluator.statistics.paired.paired_difference`. Without a baseline the best of k arms is partly the luckiest:
-    differences to it are somewhat too large, and Holm over k - 1 of them would find equal arms different too often (13 % for
-    ten arms); over all k (k - 1) / 2 pairs it keeps its level.
+    See :func:`evaluator.statistics.paired.paired_difference`. Differences of the plain calibration error (``ece``) stay without
+    interval and p: its replicates are biased. Those of ``ce2`` are brought back to the values first. Without a
+    baseline the best of k arms is partly the luckiest: differences to it are somewhat too large, and Holm over k - 1 of them
+    would find equal arms different too often (13 % for ten arms); over all k (k - 1) / 2 pairs it keeps its level.
     """
     overall = metrics[metrics["attribute"] == ALL] if len(metrics) else metrics
     draws = replicates[replicates["attribute"] == ALL] if len(replicates) else replicates
@@ -110,7 +112,7 @@ def _against_best(place: Place, entries: Mapping[Arm, Entry], alpha: float) -> l
         return [_row(place, arm, entry, reason=reason) for arm, entry in entries.items()]
     peers = _largest_peers(entries)
     best = max(peers, key=lambda arm: entries[arm].mean.value * _sign(place.metric))
-    adjusted = _all_pairs(entries, peers)
+    adjusted = {} if why_untested(place.metric) else _all_pairs(entries, peers)
     note = None
     if len(peers) > 2:
         pairs = len(peers) * (len(peers) - 1) // 2
@@ -178,7 +180,12 @@ def _compared(
     reason = _why_not(first, second)
     if reason is not None:
         return _row(place, arm, first, against, second, reason=reason)
-    found = paired_difference(first.mean, second.mean, units=min(first.units, second.units), alpha=alpha)
+    untested = why_untested(place.metric)
+    found = (
+        paired_difference(first.mean, second.mean, units=min(first.units, second.units), alpha=alpha)
+        if untested is None
+        else untested_difference(first.mean, second.mean, untested)
+    )
     row = _row(place, arm, first, against, second, reason=None)
     samples = None if first.n == second.n else f"{first.n} and {second.n} samples of these subjects measured"
     unknown = [
@@ -186,7 +193,9 @@ def _compared(
     ]  # a run with a seed could have come out otherwise; without one there was nothing to draw
     training = f"one seed of {' and of '.join(unknown)}: variance of training not known" if unknown else None
     seeds = (
-        "interval: t, subjects and seeds combined" if found.seed_error is not None and found.ci_low else None
+        "interval: t, subjects and seeds combined"
+        if found.seed_error is not None and found.ci_low is not None
+        else None
     )
     return row | {
         "difference": found.value,

@@ -1,6 +1,9 @@
-"""What a comparison must know of a metric and finds in no table: its default convention, and which class sets its error."""
+"""What a comparison must know of a metric and finds in no table: default convention, units, use of replicates."""
 
 from __future__ import annotations
+
+from evaluator.measure.uncertainty import BIASED, centred
+from evaluator.metrics.metric import Array
 
 #: Of several conventions of a primary metric, those that stand for it.
 DEFAULT_CONVENTIONS = frozenset(("auc:midrank", "auc:macro_ovr", "auc:macro_labels", "mean:subject"))
@@ -13,7 +16,9 @@ _SIDES = {
     "f1": ("positives", "negatives"),
     "sensitivity": ("positives",),
     "underdiagnosis": ("positives", "negatives"),
+    "fnr": ("positives",),
     "specificity": ("negatives",),
+    "fpr": ("negatives",),
     "overdiagnosis": ("positives", "negatives"),
 }
 
@@ -28,7 +33,7 @@ def independent_units(metric: str, *, subjects: int, positives: int | None, nega
     subjects
         Subjects of the result.
     positives, negatives
-        Samples of the two classes, or None where there are no two classes.
+        Subjects with a sample of each class, or None where there are no two classes.
 
     Returns
     -------
@@ -39,3 +44,24 @@ def independent_units(metric: str, *, subjects: int, positives: int | None, nega
     counts = {"positives": positives, "negatives": negatives}
     sides = [counts[side] for side in _SIDES.get(metric, ())]
     return min([subjects, *(side for side in sides if side is not None)])
+
+
+def why_untested(metric: str) -> str | None:
+    """Return why differences of a metric have neither an interval nor a test; None where they can have both.
+
+    Notes
+    -----
+    The bias of the plain calibration error depends on how noisy and how wrong the probabilities are, so it does not cancel in
+    the difference of two results.
+    """
+    return BIASED if metric == "ece" else None
+
+
+def fair_replicates(metric: str, value: float, replicates: Array) -> Array:
+    """Return the replicates ``[B]`` of a value as far as they are biased for it brought back to it.
+
+    Notes
+    -----
+    As for the interval of the value itself, see :mod:`evaluator.measure.uncertainty`.
+    """
+    return centred(replicates, value) if metric == "ce2" and len(replicates) else replicates

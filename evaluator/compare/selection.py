@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from evaluator.compare.arms import Arm, Entry, Place, Results, Row, joined, table_of, text
-from evaluator.compare.blocks import TEST, is_among, of_metric
+from evaluator.compare.blocks import TEST, of_metric
 from evaluator.groups import ALL
 from evaluator.metrics.metric import Array
 from evaluator.statistics.multiplicity import PRIMARY
@@ -71,6 +71,16 @@ class Standing:
 _NOTHING = Standing({}, {})
 
 
+class Source(NamedTuple):
+    """The rows that stand for an arm on a question."""
+
+    split: str | None
+    convention: str
+
+
+Sources = Mapping[tuple[Question, Arm], Source]
+
+
 def select(metrics: pd.DataFrame, gaps: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     """Choose among the arms of every question by every rule.
 
@@ -92,10 +102,11 @@ def select(metrics: pd.DataFrame, gaps: pd.DataFrame, replicates: pd.DataFrame) 
     -----
     Values are means over seeds; groups are those that every arm has on val. The worst group is the smallest value of these.
     Small groups are noisy, so ``minimax`` and ``dto`` go by the shrunk values of the metrics table where all arms have them.
-    `test_gap` is the adjusted gap of :data:`~evaluator.tables.GAPS`, mean over seeds. A replicate has no permutations and so
-    no adjusted gap: `probability` takes the largest minus the smallest group of the replicate (for two groups the absolute
-    difference). What chance adds to it is about the same for all arms, whose groups are the same subjects, and it is who
-    has more that decides.
+    `test_gap` is the adjusted gap of :data:`~evaluator.tables.GAPS` under the convention of the values, mean over
+    seeds. A replicate has no permutations and so no adjusted gap: `probability` takes the largest minus the smallest group of
+    the replicate (for two groups the absolute difference). What chance adds to it is about the same for all arms, whose groups
+    are the same subjects, and it is who has more that decides. Of several splits that count as test the test split itself
+    stands for an arm.
     """
     frames = [
         table[table["metric"].isin(PRIMARY)] if len(table) else table for table in (metrics, replicates)
@@ -103,9 +114,10 @@ def select(metrics: pd.DataFrame, gaps: pd.DataFrame, replicates: pd.DataFrame) 
     results = Results.read(*frames)
     rows: list[Row] = []
     for metric in PRIMARY:
-        val = _standings(of_metric(results, metric, VAL))
-        test = _standings(of_metric(results, metric))
-        adjusted = _adjusted_gaps(gaps, metric)
+        on_val, on_test = (of_metric(results, metric, splits) for splits in (VAL, TEST))
+        sources = _sources(on_test)
+        adjusted = _adjusted_gaps(gaps, metric, sources)
+        val, test = _standings(on_val, _sources(on_val)), _standings(on_test, sources)
         questions = sorted({*val, *test}, key=lambda question: tuple(part or "" for part in question))
         for question in questions:
             before, after = val.get(question, _NOTHING), test.get(question, _NOTHING)
@@ -115,36 +127,60 @@ def select(metrics: pd.DataFrame, gaps: pd.DataFrame, replicates: pd.DataFrame) 
     return table_of(rows, SELECTION)
 
 
-def _standings(results: Results) -> dict[Question, Standing]:
-    places: dict[Question, list[Place]] = {}
-    for place in results.entries:
-        places.setdefault(Question(place.dataset, place.target, place.structure), []).append(place)
-    found: dict[Question, Standing] = {}
-    for question, own in places.items():
-        groups: dict[str, dict[str, Mapping[Arm, Entry]]] = {}
-        overall: Mapping[Arm, Entry] = {}
-        for place in own:
-            if place.attribute == ALL:
-                overall = results.entries[place]
-            else:
-                groups.setdefault(place.attribute, {})[place.group] = results.entries[place]
-        found[question] = Standing(overall, groups)
+def _question(place: Place) -> Question:
+    return Question(place.dataset, place.target, place.structure)
+
+
+def _sources(results: Results) -> Sources:
+    """Return which rows stand for every arm; of several splits that count as test the test split itself."""
+    found: dict[tuple[Question, Arm], Source] = {}
+    for place, entries in results.entries.items():
+        if place.attribute == ALL:
+            own = Source(place.split, place.convention)
+            for arm in entries:
+                key = _question(place), arm
+                found[key] = min(found.get(key, own), own, key=_roundabout)
     return found
 
 
-def _adjusted_gaps(gaps: pd.DataFrame, metric: str) -> dict[tuple[Question, str, Arm], float]:
-    """Return the adjusted gaps on test, mean over seeds."""
+def _roundabout(source: Source) -> tuple[bool, str]:
+    split = source.split or ""
+    return "+" in split, split
+
+
+def _standings(results: Results, sources: Sources) -> dict[Question, Standing]:
+    overall: dict[Question, dict[Arm, Entry]] = {}
+    groups: dict[Question, dict[str, dict[str, dict[Arm, Entry]]]] = {}
+    for place, entries in results.entries.items():
+        question, own = _question(place), Source(place.split, place.convention)
+        mine = {arm: entry for arm, entry in entries.items() if sources.get((question, arm)) == own}
+        if place.attribute == ALL:
+            overall.setdefault(question, {}).update(mine)
+        elif mine:
+            by_group = groups.setdefault(question, {}).setdefault(place.attribute, {})
+            by_group.setdefault(place.group, {}).update(mine)
+    return {
+        question: Standing(
+            {arm: arms[arm] for arm in sorted(arms, key=lambda arm: arm.order)}, groups.get(question, {})
+        )
+        for question, arms in overall.items()
+    }
+
+
+def _adjusted_gaps(
+    gaps: pd.DataFrame, metric: str, sources: Sources
+) -> dict[tuple[Question, str, Arm], float]:
+    """Return the adjusted gaps of the rows that stand for the arms, mean over seeds."""
     if not len(gaps):
         return {}
-    splits = [is_among(text(split), TEST) for split in gaps["split"]]
-    rows = gaps[
-        np.array(splits) & (gaps["metric"] == metric) & (gaps["kind"] == "max-min") & gaps["adjusted"].notna()
-    ]
+    rows = gaps[(gaps["metric"] == metric) & (gaps["kind"] == "max-min") & gaps["adjusted"].notna()]
     found: dict[tuple[Question, str, Arm], list[float]] = {}
-    names = [*Question._fields, "attribute", *Arm._fields, "adjusted"]
+    names = [*Question._fields, "attribute", *Arm._fields, "split", "convention", "adjusted"]
     for *cells, gap in rows[names].itertuples(index=False, name=None):
         texts = [text(cell) for cell in cells]
-        found.setdefault((Question(*texts[:3]), str(texts[3]), Arm(*texts[4:])), []).append(float(gap))
+        question, arm = Question(*texts[:3]), Arm(*texts[4:8])
+        if sources.get((question, arm)) == Source(texts[8], str(texts[9])):
+            found.setdefault((question, str(texts[3]), arm), []).append(float(gap))
     return {key: float(np.mean(sorted(several))) for key, several in found.items()}
 
 

@@ -48,14 +48,12 @@ class Concordance:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far results on the same subjects agree.
+    """How far results on the same subjects rank groups alike.
 
     Attributes
     ----------
     value
-        The share, or Kendall's W.
-    ci_low, ci_high
-        Percentile interval of a share; None where there is none.
+        Kendall's W. It has no interval: resampled values are noisier, so their W is not centred at W.
     p_value
         Chance of at least that much agreement without any true difference between groups, given how much the results share;
         None where `reason` says why.
@@ -64,9 +62,27 @@ class Agreement:
     """
 
     value: float
+    p_value: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Share:
+    """For how many of the results on the same subjects a group is worse off.
+
+    Attributes
+    ----------
+    value
+        Between 0 and 1.
+    ci_low, ci_high
+        Percentile interval; None where `reason` says why.
+    reason
+        Why something is None; None when all is there.
+    """
+
+    value: float
     ci_low: float | None
     ci_high: float | None
-    p_value: float | None
     reason: str | None
 
 
@@ -164,7 +180,7 @@ def shared_kendall(values: Sequence[Array], replicates: Sequence[Array]) -> Agre
     Returns
     -------
     Agreement
-        Value: mean over datasets of Kendall's W. No interval: resampled values are noisier, so their W is not centred at W.
+        Value: mean over datasets of Kendall's W.
 
     Notes
     -----
@@ -175,11 +191,11 @@ def shared_kendall(values: Sequence[Array], replicates: Sequence[Array]) -> Agre
     seen = [float(kendall_w(table)) for table in values]
     defined = [not math.isnan(w) for w in seen]
     if not any(defined):
-        return Agreement(math.nan, None, None, None, "no_variation: all groups are ties")
+        return Agreement(math.nan, None, "no_variation: all groups are ties")
     value = float(np.mean([w for w in seen if not math.isnan(w)]))
     length = min(table.shape[-1] for table in replicates)
     if not length:
-        return Agreement(value, None, None, None, "no_replicates")
+        return Agreement(value, None, "no_replicates")
     parts = [
         np.moveaxis(draws[..., :length] - table[..., None], -1, 0)
         for table, draws, there in zip(values, replicates, defined, strict=True)
@@ -187,13 +203,14 @@ def shared_kendall(values: Sequence[Array], replicates: Sequence[Array]) -> Agre
     ]
     kept = _complete([part.reshape(length, -1) for part in parts])
     if isinstance(kept, str):
-        return Agreement(value, None, None, None, kept)
+        return Agreement(value, None, kept)
     null = np.mean([np.nan_to_num(kendall_w(part[kept]), nan=0.0) for part in parts], axis=0)
-    return Agreement(value, None, None, _exceeded(null, value), None)
+    reached = int((null >= value - _ROUNDING).sum())
+    return Agreement(value, (reached + 1) / (len(null) + 1), None)
 
 
-def sign_agreement(differences: Sequence[Array], replicates: Sequence[Array], alpha: float) -> Agreement:
-    """Return the share of models for which a group is worse off, and whether shared subjects alone explain it.
+def sign_agreement(differences: Sequence[Array], replicates: Sequence[Array], alpha: float) -> Share:
+    """Return the share of models for which a group is worse off.
 
     Parameters
     ----------
@@ -206,29 +223,24 @@ def sign_agreement(differences: Sequence[Array], replicates: Sequence[Array], al
 
     Returns
     -------
-    Agreement
+    Share
         Value: share of the models with a difference below 0 (0 counts half), mean over datasets.
 
     Notes
     -----
-    Interval: percentiles of the share over replicates. p: how often replicates minus values, which have the shared noise
-    around no difference, give a share at least as far from 1/2, ``(b + 1) / (B + 1)``. Both hold for the populations of these
-    datasets; whether other datasets would agree is for :func:`sign_test` to say.
+    Interval: percentiles of the share over replicates. It holds for the populations of these datasets; whether other datasets
+    would agree is for :func:`sign_test` to say, and whether models agree beyond what they share for :func:`shared_kendall`.
     """
     value = float(np.mean([_share(table[:, None])[0] for table in differences]))
     length = min(table.shape[-1] for table in replicates)
     cut = [table[:, :length] for table in replicates]
     kept = _complete([table.T for table in cut])
     if isinstance(kept, str):
-        return Agreement(value, None, None, None, kept)
-    shares = np.mean([_share(table[:, kept]) for table in cut], axis=0)
-    centred = [table[:, kept] - own[:, None] for table, own in zip(cut, differences, strict=True)]
-    null = np.mean([_share(table) for table in centred], axis=0)
-    interval = percentile_interval(shares, alpha)
-    p_value = _exceeded(np.abs(null - 0.5), abs(value - 0.5))
+        return Share(value, None, None, kept)
+    interval = percentile_interval(np.mean([_share(table[:, kept]) for table in cut], axis=0), alpha)
     if isinstance(interval, str):
-        return Agreement(value, None, None, p_value, f"no interval: {interval}")
-    return Agreement(value, *interval, p_value, None)
+        return Share(value, None, None, f"no interval: {interval}")
+    return Share(value, *interval, None)
 
 
 def sign_test(differences: Array) -> SignTest:
@@ -266,7 +278,3 @@ def _complete(tables: Sequence[Array]) -> np.ndarray[tuple[int], np.dtype[np.boo
     if kept.mean() < 0.95:
         return f"undefined_replicates: {int((~kept).sum())} of {length}"
     return np.asarray(kept)
-
-
-def _exceeded(null: Array, seen: float) -> float:
-    return (int((null >= seen - _ROUNDING).sum()) + 1) / (len(null) + 1)

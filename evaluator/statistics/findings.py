@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from evaluator.reasons import reason_words
 from evaluator.statistics.gaps import detectable_among
 from evaluator.statistics.multiplicity import TESTED, family_size, is_primary
 
@@ -80,25 +81,25 @@ def judge(
     what = f"{gap['metric']} by {gap['attribute']}"
     p, detectable = _number(gap["p_adjusted"]), _number(gap["detectable"])
     if gap["status"] != "ok" or p is None:
-        return Finding(
-            UNJUDGED,
-            f"{what}: cannot be judged ({gap['reason'] if isinstance(gap['reason'], str) else 'not tested'}).",
-        )
-    seen = f"{gap['best_group']} is better than {gap['worst_group']} by {_text(gap['raw'])}"
-    if not isinstance(gap["best_group"], str):
-        seen = f"groups differ by {_text(gap['raw'])}"
-    chance = f"chance alone gives {_text(gap['null_mean'])}"
+        told = reason_words(gap["reason"]) if isinstance(gap["reason"], str) else "not tested"
+        return Finding(UNJUDGED, f"{what}: cannot be judged ({told}).")
+    seen = f"groups differ by {_text(gap['raw'])}"  # where neither high nor low is better
+    if isinstance(gap["best_group"], str):
+        seen = f"{gap['best_group']} is better than {gap['worst_group']} by {_text(gap['raw'])}"
+    chance = f"chance alone gives about {_text(gap['null_mean'])}"
     if p < alpha:
+        # The adjusted gap is no difference of the two others: squares are subtracted.
+        allowed = f"{_text(gap['adjusted'])} after allowing for chance, which alone gives about {_text(gap['null_mean'])}"
         return Finding(
             GAP,
-            f"{what}: {seen}, {_text(gap['adjusted'])} of it beyond chance ({chance}; adjusted p {_p_text(p)}).",
+            f"{what}: {seen}; {allowed} (adjusted p {_p_text(p)}).",
             None if detectable is None else detectable_among(detectable, alpha=alpha, tests=tests),
         )
     if resolution >= alpha:
         return Finding(
             UNJUDGED,
-            f"{what}: too few permutations for so many tests (adjusted p cannot be below {_text(resolution)});"
-            " use more permutations.",
+            f"{what}: {seen}, too few permutations to judge it among so many tests ({chance}; adjusted p cannot be below "
+            f"{_text(resolution)}); use more permutations.",
         )
     if detectable is None:
         return Finding(UNJUDGED, f"{what}: {seen}, {chance}; how small a gap could be found is unknown.")

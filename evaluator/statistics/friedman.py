@@ -33,7 +33,8 @@ class Friedman:
         Statistic with ties corrected, and its p by chi-square with k - 1 degrees of freedom; NaN where all rows are ties.
     f, f_p_value
         Iman and Davenport's F, less conservative for few datasets. Where all datasets rank alike F is infinite, and p is the
-        chance of that without any difference, ``k!^(1 - N)``, instead of 0.
+        chance of that without any difference, ``D^(1 - N)``, instead of 0. D counts the orders that these ranks can have:
+        ``k!`` without ties.
     """
 
     ranks: Array
@@ -54,14 +55,17 @@ class SignedRank:
         cannot reach the level.
     p_value
         Exact, two-sided; 1 where all differences are 0.
+    count
+        Differences that are not 0.
     smallest
-        The smallest p-value that so many differences can have.
+        The smallest p-value that so many differences other than 0 can have.
     """
 
     shift: float
     ci_low: float | None
     ci_high: float | None
     p_value: float
+    count: int
     smallest: float
 
 
@@ -116,11 +120,17 @@ def friedman_test(values: Array) -> Friedman:
     p_value = float(chdtrc(models - 1, chi2))
     left = count * (models - 1) - chi2
     if left <= 1e-9 * count * models:
-        exact = math.exp((1 - count) * math.lgamma(models + 1))
-        return Friedman(ranks.mean(axis=0), chi2, p_value, math.inf, exact)
+        return Friedman(ranks.mean(axis=0), chi2, p_value, math.inf, _all_alike(ranks[0], count))
     f = (count - 1) * chi2 / left
     f_p_value = float(fdtrc(models - 1, (models - 1) * (count - 1), f))
     return Friedman(ranks.mean(axis=0), chi2, p_value, f, f_p_value)
+
+
+def _all_alike(ranks: Array, count: int) -> float:
+    """Return the chance that `count` rows in random order all have the order of these ranks."""
+    ties = np.unique(ranks, return_counts=True)[1]
+    orders = math.lgamma(len(ranks) + 1) - sum(math.lgamma(several + 1) for several in ties.tolist())
+    return math.exp((1 - count) * orders)
 
 
 @functools.cache
@@ -237,15 +247,15 @@ def signed_rank_test(differences: Array, alpha: float) -> SignedRank:
     walsh = np.sort((differences[first] + differences[second]) / 2.0)
     low, high = _walsh_limits(walsh, len(differences), alpha)
     kept = differences[differences != 0.0]
-    smallest = min(1.0, 2.0 ** (1 - len(differences)))
+    smallest = min(1.0, 2.0 ** (1 - len(kept)))
     if not len(kept):
-        return SignedRank(float(np.median(walsh)), low, high, 1.0, smallest)
+        return SignedRank(float(np.median(walsh)), low, high, 1.0, 0, smallest)
     doubled = np.rint(2.0 * rank_rows(-np.abs(kept))).astype(np.int64)
     chances = _sums_of_signs(tuple(sorted(doubled.tolist())))
     positive = int(doubled[kept > 0].sum())
     extreme = max(positive, int(doubled.sum()) - positive)
     p_value = min(1.0, 2.0 * float(chances[extreme:].sum()))
-    return SignedRank(float(np.median(walsh)), low, high, p_value, smallest)
+    return SignedRank(float(np.median(walsh)), low, high, p_value, len(kept), smallest)
 
 
 def _walsh_limits(walsh: Array, count: int, alpha: float) -> tuple[float | None, float | None]:

@@ -158,9 +158,9 @@ def paired_difference(first: SeedMean, second: SeedMean, *, units: int, alpha: f
     apart = _differences(first, second)
     interval = percentile_interval(apart, alpha)
     seed = _seed_error(first, second)
-    sample = math.nan if isinstance(interval, str) else standard_error(apart)
     if isinstance(interval, str):
-        return Difference(value, None, None, sample, seed, math.nan, None, interval)
+        return untested_difference(first, second, interval)
+    sample = standard_error(apart)
     error, freedom = _combined(sample, first, second, units)
     if math.isnan(error):
         return Difference(
@@ -172,6 +172,12 @@ def paired_difference(first: SeedMean, second: SeedMean, *, units: int, alpha: f
         half = float(stdtrit(freedom, 1.0 - alpha / 2.0)) * error
         interval = (value - half, value + half)
     return Difference(value, *interval, sample, seed, error, _two_sided(value / error, freedom), None)
+
+
+def untested_difference(first: SeedMean, second: SeedMean, reason: str) -> Difference:
+    """Return the difference alone, where the replicates of a metric cannot be trusted or there are none."""
+    value, seed = first.value - second.value, _seed_error(first, second)
+    return Difference(value, None, None, math.nan, seed, math.nan, None, reason)
 
 
 def paired_p_value(first: SeedMean, second: SeedMean, *, units: int) -> float | None:

@@ -229,6 +229,82 @@ def test_published_conventions_do_not_stand_for_the_metric(planted, found):
     same(across(both, gaps, drawn, alpha=0.05), found)
 
 
+def test_gaps_of_other_conventions_and_splits_judge_nothing(planted, found):
+    metrics, gaps, replicates = planted.tables()
+    unjudged = gaps.assign(status="undefined")
+    others = [
+        gaps.assign(convention="empty:fairseg"),
+        gaps.assign(split="val"),
+        gaps.assign(attribute="x", split="val"),
+    ]
+    got = across(metrics, pd.concat([unjudged, *others]), replicates, alpha=0.05)
+    assert rows(got, "direction")["reason"].tolist() == ["no_gap: no dataset has two groups to compare"]
+    same(
+        across(metrics, pd.concat([others[0].assign(status="undefined"), gaps]), replicates, alpha=0.05),
+        found,
+    )
+
+
+def on_others(made, people, split="test", datasets=range(5)):
+    """Add a model that is best by far, on other people."""
+    rng = np.random.default_rng(30)
+    for dataset in datasets:
+        sex = np.where(np.arange(people) % 3 == 0, "female", "male")
+        made.add(f"d{dataset}", "else", faces(rng, people) + 0.2, groups={"sex": sex}, split=split)
+    return made
+
+
+@pytest.mark.parametrize(("people", "split"), [(PEOPLE - 3, "test"), (PEOPLE + 300, "train+val+test")])
+def test_arm_measured_on_other_people_is_not_ranked_with_the_others(people, split):
+    expected = analysed(study(np.random.default_rng(31), QUALITY, datasets=5))
+    made = on_others(study(np.random.default_rng(31), QUALITY, datasets=5), people, split)
+    got = analysed(made)
+    told = "left out as measured on other people: else · segment (d0, d1, d2, d3, d4)"
+    assert got["reason"].str.endswith(told).all()
+    same(got.drop(columns="reason"), expected.drop(columns="reason"))
+
+
+def test_arm_measured_on_other_people_somewhere_is_named_with_the_dataset():
+    made = on_others(study(np.random.default_rng(32), QUALITY, datasets=5), PEOPLE, datasets=range(4))
+    made = on_others(made, PEOPLE - 1, datasets=[4])
+    chi2 = rows(analysed(made), "friedman", "chi2")
+    assert chi2["reason"] == (
+        "left out as incomplete: else · segment; left out as measured on other people: else · segment (d4)"
+    )
+
+
+def test_arm_with_rows_of_two_splits_takes_part_with_those_that_the_others_have(planted, found):
+    metrics, gaps, replicates = planted.tables()
+    wider = [
+        frame[frame["model"] == "a"].assign(split="train+val+test") for frame in (metrics, gaps, replicates)
+    ]
+    wider[0] = wider[0].assign(value=0.0, n_subjects=900)
+    both = [pd.concat([frame, more]) for frame, more in zip((metrics, gaps, replicates), wider, strict=True)]
+    same(across(*both, alpha=0.05), found)
+
+
+def test_seed_changes_permutations_alone():
+    made = study(np.random.default_rng(33), QUALITY, datasets=4, sex_gap=0.08)
+    first, again, other = (analysed(made, seed=seed) for seed in (0, 0, 1))
+    same(first, analysed(made))
+    same(first, again)
+    permuted = (first["analysis"] == "kendall") & (first["item"] == "datasets")
+    assert first[permuted]["p_value"].item() != other[permuted]["p_value"].item()
+    same(first[~permuted], other[~permuted])
+
+
+def test_datasets_without_a_difference_are_said_to_be_among_those_too_few():
+    rng, made = np.random.default_rng(34), Study()
+    for dataset in range(7):
+        hard = faces(rng)
+        sex = np.where(np.arange(PEOPLE) % 2, "f", "m")
+        for shift, model in enumerate("ab"):
+            dice = hard + 0.1 * shift * (dataset < 4)
+            made.add(f"d{dataset}", model, dice, groups={"sex": sex})
+    reason = rows(analysed(made), "wilcoxon").iloc[0]["reason"]
+    assert "7 datasets (3 without a difference) cannot give an adjusted p below 0.125 in 1 tests" in reason
+
+
 def test_attribute_without_a_judged_gap_has_a_reason(planted):
     metrics, gaps, replicates = planted.tables()
     found = across(metrics, gaps.assign(status="undefined"), replicates, alpha=0.05)

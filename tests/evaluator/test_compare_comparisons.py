@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from comparing import PEOPLE, Study, faces, same, shuffled, study
+from measuring import SICK
 from scipy.stats import ttest_rel
 
 from evaluator.compare import compare, tied
 from evaluator.compare.measures import independent_units
+from evaluator.measure import MeasureSettings, ResultKeys, measure_predictions
 from evaluator.metrics.directions import better
 from evaluator.statistics.multiplicity import holm
 from evaluator.tables import COMPARISONS
@@ -217,6 +219,97 @@ def test_metric_that_does_not_judge_is_compared_with_a_baseline_only():
     assert compare(*tables, alpha=0.05, baseline="a")["p_adjusted"].iloc[0] < 0.05
 
 
+def test_plain_calibration_errors_differ_without_interval_and_test():
+    tables = lower_is_better(one_dataset(21, {"a": 0.0, "b": 0.1, "c": 0.2}, seeds=(0, 1)), "ece")
+    for baseline in (None, "a"):
+        found = compare(*tables, alpha=0.05, baseline=baseline)
+        assert set(found["status"]) == {"ok"}
+        assert (found["difference"] > 0.05).all()
+        assert found[["ci_low", "ci_high", "p_value", "p_adjusted"]].isna().all(axis=None)
+        assert found["reason"].str.startswith("no interval: biased_upward").all()
+        assert not found["reason"].str.contains("p adjusted|subjects and seeds combined").any()
+        assert tied(found, alpha=0.05).all()
+
+
+def moved(replicates, model, by):
+    values = zip(replicates["model"], replicates["values"], strict=True)
+    return replicates.assign(values=[np.asarray(v) + by * (name == model) for name, v in values])
+
+
+@pytest.mark.parametrize("seeds", [(None,), (0, 1)])
+def test_replicates_of_a_debiased_square_are_brought_back_to_the_value(seeds):
+    metrics, replicates = lower_is_better(one_dataset(23, {"a": 0.0, "b": 0.02}, seeds=seeds), "ce2")
+    found, biased = (
+        compare(metrics, draws, alpha=0.05) for draws in (replicates, moved(replicates, "a", 0.4))
+    )
+    same(found, biased)
+    assert (found["ci_low"] < found["difference"]).all()
+    assert (found["difference"] < found["ci_high"]).all()
+
+
+def test_replicates_of_other_metrics_are_taken_as_they_are():
+    metrics, replicates = lower_is_better(one_dataset(23, {"a": 0.0, "b": 0.02}), "brier")
+    found, biased = (
+        compare(metrics, draws, alpha=0.05) for draws in (replicates, moved(replicates, "a", 0.4))
+    )
+    assert abs(found["ci_low"].iloc[0] - biased["ci_low"].iloc[0]) == pytest.approx(0.4)
+
+
+def measured_calibration(rng, names):
+    """Two well-calibrated models on the same people, measured by the engine."""
+    people = 150
+    hidden = rng.normal(size=people)
+    sick = rng.random(people) < 1 / (1 + np.exp(-1.5 * hidden))
+    ids = [f"p{person}" for person in range(people)]
+    settings = MeasureSettings(bootstrap=150, permutations=0, metrics=names)
+    measured = []
+    for model in ("a", "b"):
+        score = 1 / (1 + np.exp(-1.5 * (hidden + 0.3 * rng.normal(size=people))))
+        table = pd.DataFrame({"sample_id": ids, "subject_id": ids, "split": "test", "target": "disease"})
+        table = table.assign(
+            label=np.where(sick, "sick", "healthy"), score=score, status="ok", scores=None, predicted=None
+        )
+        attributes = table[["sample_id", "subject_id"]]
+        keys = ResultKeys(dataset="d", model=model, usage="probe")
+        measured.append(measure_predictions(table, attributes, SICK, (), settings, keys))
+    return (
+        pd.concat([getattr(one, name).to_pandas() for one in measured]) for name in ("metrics", "replicates")
+    )
+
+
+def test_equally_calibrated_models_are_rarely_told_apart():
+    rng, found = np.random.default_rng(24), []
+    for _ in range(60):
+        metrics, replicates = measured_calibration(rng, ("ece", "ce2"))
+        table = compare(metrics, replicates, alpha=0.05, baseline="a").set_index("metric")
+        assert np.isnan(table.loc["ece", "p_value"])
+        row = table.loc["ce2"]
+        found.append((row["p_value"] <= 0.05, row["ci_low"] <= 0 <= row["ci_high"]))
+    rejected, covered = np.mean(found, axis=0)
+    assert rejected <= 0.05 + 3.1 * np.sqrt(0.05 * 0.95 / 60)
+    assert covered >= 0.95 - 3.1 * np.sqrt(0.05 * 0.95 / 60)
+
+
+def test_degrees_of_freedom_count_subjects_of_a_class_and_not_their_images():
+    made = one_dataset(25, {"a": 0.0, "b": 0.005})
+    metrics, replicates = (
+        frame.assign(metric="auc", convention="auc:midrank") for frame in (made.tables()[0], made.tables()[2])
+    )
+    metrics = metrics.assign(n_pos=40, n_neg=400)
+
+    def p_of(pos, neg):
+        counted = metrics.assign(
+            n_subjects_pos=pd.array([pos] * len(metrics), "Int64").to_numpy(float, na_value=np.nan),
+            n_subjects_neg=pd.array([neg] * len(metrics), "Int64").to_numpy(float, na_value=np.nan),
+        )
+        return compare(counted, replicates, alpha=0.05)["p_value"].iloc[0]
+
+    by_images = compare(metrics, replicates, alpha=0.05)["p_value"].iloc[0]
+    old = metrics.drop(columns=["n_subjects_pos", "n_subjects_neg"])
+    assert compare(old, replicates, alpha=0.05)["p_value"].iloc[0] == by_images == p_of(40, 80)
+    assert p_of(5, 80) == p_of(80, 5) > p_of(20, 80) > by_images
+
+
 def test_values_of_val_are_compared_only_where_they_have_replicates():
     metrics, _, replicates = one_dataset(22, {"a": 0.0, "b": 0.1}).tables()
     both = pd.concat([metrics, metrics.assign(split="val")])
@@ -228,6 +321,8 @@ def test_values_of_val_are_compared_only_where_they_have_replicates():
 def test_area_under_a_curve_rests_on_the_rarer_class():
     assert independent_units("auc", subjects=500, positives=12, negatives=700) == 12
     assert independent_units("specificity", subjects=500, positives=12, negatives=700) == 500
+    assert independent_units("fnr", subjects=500, positives=12, negatives=700) == 12
+    assert independent_units("fpr", subjects=500, positives=12, negatives=90) == 90
     assert independent_units("auc", subjects=500, positives=None, negatives=None) == 500
     assert independent_units("dice", subjects=500, positives=12, negatives=700) == 500
 

@@ -47,6 +47,36 @@ def test_rules_choose_on_val_and_report_test():
     assert np.isnan(row["probability"])
 
 
+def test_gap_is_of_the_convention_that_the_values_are_of():
+    metrics, gaps, replicates = planted().tables()
+    others = [
+        gaps.assign(convention=name, adjusted=gaps["adjusted"] + 5.0)
+        for name in ("empty:fairseg", "mean:subject|std:age", "a:first_by_name")
+    ]
+    published = metrics.assign(convention="empty:fairseg", value=1.0 - metrics["value"])
+    found = select(pd.concat([metrics, published]), pd.concat([*others, gaps]), replicates)
+    same(found, select(metrics, gaps, replicates))
+    assert found.query("rule == 'pareto'")["test_gap"].notna().all()
+
+
+def test_arms_of_several_splits_that_count_as_test_all_keep_their_own_numbers():
+    metrics, gaps, replicates = planted().tables()
+    expected = select(metrics, gaps, replicates)
+    prompted = [
+        frame.assign(
+            split=frame["split"].mask(
+                (frame["model"] == "fair") & (frame["split"] == "test"), "train+val+test"
+            )
+        )
+        for frame in (metrics, gaps, replicates)
+    ]
+    same(select(*prompted), expected)
+    wider = [frame[frame["split"] == "test"].assign(split="train+val+test") for frame in (metrics, gaps)]
+    wider = [wider[0].assign(value=0.1), wider[1].assign(adjusted=7.0)]
+    both = [pd.concat([frame, more]) for frame, more in zip((metrics, gaps), wider, strict=True)]
+    same(select(*both, replicates), expected)
+
+
 def test_test_values_never_change_a_choice():
     metrics, gaps, replicates = planted().tables()
     other = metrics.assign(value=metrics["value"].where(metrics["split"] == "val", 1 - metrics["value"]))
@@ -166,6 +196,7 @@ def test_analysis_holds_the_three_tables():
     same(found.comparisons, compare(tables[0], tables[2], alpha=0.05, baseline="b"))
     same(found.across, across(*tables, alpha=0.05, baseline="b"))
     same(found.selection, select(*tables))
+    same(analyse(*tables, alpha=0.05, seed=3).across, across(*tables, alpha=0.05, seed=3))
 
 
 def test_analysis_of_nothing_is_three_empty_tables():

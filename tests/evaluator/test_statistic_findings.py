@@ -19,8 +19,8 @@ def test_significant_gap_is_found_and_named():
     found = claim()
     assert found.finding == "gap found"
     assert found.sentence == (
-        "auc by sex: male is better than female by 0.080, 0.075 of it beyond chance (chance alone gives 0.020;"
-        " adjusted p = 0.010)."
+        "auc by sex: male is better than female by 0.080; 0.075 after allowing for chance, which alone gives about 0.020"
+        " (adjusted p = 0.010)."
     )
 
 
@@ -31,11 +31,28 @@ def test_no_gap_is_claimed_only_where_a_relevant_one_would_have_been_found():
     assert "too few subjects" in small.sentence
 
 
-@pytest.mark.parametrize("changes", [{"status": "undefined", "reason": "single_group"}, {"p_adjusted": None}])
-def test_undefined_gap_cannot_be_judged_and_says_why(changes):
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"status": "undefined", "reason": "single_group: 1 of 2 groups can be compared, two are needed"},
+            "1 of 2 groups can be compared, two are needed",
+        ),
+        ({"status": "undefined", "reason": "one_class"}, "all samples are of one class"),
+        ({"p_adjusted": None}, "not tested"),
+    ],
+)
+def test_undefined_gap_cannot_be_judged_and_says_why_in_words(changes, why):
     found = claim(**changes)
     assert found.finding == "cannot judge"
-    assert "single_group" in found.sentence or "not tested" in found.sentence
+    assert found.sentence == f"auc by sex: cannot be judged ({why})."
+
+
+@pytest.mark.parametrize("p_adjusted", [0.01, 0.4])
+def test_groups_only_differ_where_neither_direction_is_good(p_adjusted):
+    found = claim(best_group=None, worst_group=None, p_adjusted=p_adjusted)
+    assert "auc by sex: groups differ by 0.080" in found.sentence
+    assert "better" not in found.sentence
 
 
 def test_unknown_power_is_not_fairness():
@@ -51,6 +68,7 @@ def test_too_few_permutations_for_the_family_is_said():
     table = findings(pd.DataFrame(rows), permutations=99)
     assert set(table["finding"]) == {"cannot judge"}
     assert table["sentence"].str.contains("too few permutations").all()
+    assert table["sentence"].str.contains("male is better than female by 0.080").all()
 
 
 def test_findings_keep_rows_order_and_keys():

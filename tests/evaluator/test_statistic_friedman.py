@@ -65,6 +65,18 @@ def test_datasets_that_all_rank_alike_give_the_exact_chance_not_zero():
     assert (found.f, found.f_p_value) == (math.inf, pytest.approx(6.0**-4))
 
 
+@pytest.mark.parametrize(
+    ("row", "datasets"),
+    [([0.9, 0.8, 0.8], 3), ([0.9, 0.8, 0.8, 0.7], 2), ([0.1, 0.1, 0.9, 0.9], 3), ([3.0, 2.0, 1.0], 3)],
+)
+def test_chance_of_ranking_alike_is_that_of_enumeration_with_and_without_ties(row, datasets):
+    orders = list(itertools.permutations(row))
+    alike = [all(order == rows[0] for order in rows) for rows in itertools.product(orders, repeat=datasets)]
+    found = friedman_test(np.tile(row, (datasets, 1)))
+    assert found.f == math.inf
+    assert found.f_p_value == pytest.approx(np.mean(alike))
+
+
 @pytest.mark.parametrize("values", [np.ones((1, 3)), np.ones((3, 1)), np.array([[1.0, np.nan], [0.0, 1.0]])])
 def test_friedman_refuses_incomplete_tables(values):
     with pytest.raises(ValueError, match="without NaN"):
@@ -115,6 +127,15 @@ def test_signed_rank_p_is_scipys_exact_one(count):
     found = signed_rank_test(differences, 0.05)
     assert found.p_value == pytest.approx(wilcoxon(differences, method="exact").pvalue, rel=1e-12)
     assert found.smallest == pytest.approx(wilcoxon(np.arange(1.0, count + 1), method="exact").pvalue)
+
+
+@given(small)
+def test_smallest_p_is_that_of_differences_which_all_have_one_sign(differences):
+    found = signed_rank_test(np.array(differences, float), 0.05)
+    alike = signed_rank_test(np.abs(np.array(differences, float)), 0.05)
+    assert found.smallest == alike.smallest == pytest.approx(alike.p_value)
+    assert found.p_value >= found.smallest - 1e-12
+    assert found.count == np.count_nonzero(differences)
 
 
 @given(small)

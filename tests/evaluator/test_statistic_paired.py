@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from evaluator.statistics.paired import combine_seeds, paired_difference, paired_p_value
+from evaluator.statistics.paired import combine_seeds, paired_difference, paired_p_value, untested_difference
 
 
 def weights(rng, people, draws):
@@ -86,6 +86,15 @@ def test_without_enough_replicates_only_the_value_stays(replicates, reason):
     assert (found.ci_low, found.ci_high, found.p_value, found.reason) == (None, None, None, reason)
     assert math.isnan(found.error)
     assert paired_p_value(first, combine_seeds(np.array([0.5]), 0.0 * replicates), units=50) is None
+
+
+def test_untested_difference_keeps_the_value_and_the_training_error():
+    draws = np.random.default_rng(8).normal(size=(2, 100))
+    first, second = combine_seeds(np.array([0.7, 0.9]), draws), combine_seeds(np.array([0.5]), draws[:1])
+    found = untested_difference(first, second, "biased")
+    assert (found.value, found.seed_error) == pytest.approx((0.3, 0.1))
+    assert (found.ci_low, found.ci_high, found.p_value, found.reason) == (None, None, None, "biased")
+    assert math.isnan(found.error)
 
 
 def test_few_undefined_replicates_are_left_out():
