@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from evaluator.usages.representation import PREFIX
 from jobs.changes import claim_changes
 from jobs.plan import Plan, find_tasks
 from jobs.record import versions
 from jobs.store import Store
 from jobs.study import Study
 from jobs.study_tables import (
+    PROBE,
     TABLES,
     StudyTables,
-    probe_rows,
     read_tables,
     read_written,
     without_probes,
@@ -30,11 +28,10 @@ from shards.files import digest, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from evaluator.measure import MeasureSettings
     from evaluator.report.content import DatasetFacts, ModelFacts, StudyContent, TaskFacts
 
 #: Raised when the assembled tables or the report change for the same measurements.
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -137,32 +134,16 @@ def content_of(store: Store, plan: Plan, tables: StudyTables) -> StudyContent:
         comparisons=tables.comparisons,
         across=tables.across,
         selection=tables.selection,
-        methods=read_from_features(tables.metrics, study.measure),
+        representation=_read_from_features(tables.metrics, study.measure.split),
     )
     return replace(content, methods_text=methods_text(content, study.measure))
 
 
-def read_from_features(metrics: pd.DataFrame, settings: MeasureSettings) -> tuple[str, ...]:
-    """Say in a sentence per dataset and attribute how well a linear probe reads it from each model's features."""
-    rows = probe_rows(metrics, settings)
-    sentences = []
-    for (dataset, target), found in rows.groupby(["dataset", "target"], sort=True):
-        values = ", ".join(
-            f"{row['model']} undefined ({row['reason']})" if row["status"] != "ok" else _with_interval(row)
-            for row in found.to_dict("records")
-        )
-        attribute = str(target).removeprefix(PREFIX)
-        sentences.append(
-            f"How well {attribute} can be read from the features on {dataset} (AUC of a linear probe; 0.5 is not at all):"
-            f" {values}. This alone is no harm and takes no part in rankings and tests."
-        )
-    return tuple(sentences)
-
-
-def _with_interval(row: Mapping[Any, Any]) -> str:
-    seed = f" (seed {row['seed']})" if row["seed"] else ""
-    interval = "" if row["ci_low"] != row["ci_low"] else f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
-    return f"{row['model']}{seed} {row['value']:.3f}{interval}"
+def _read_from_features(metrics: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return how well each attribute can be read from each model's features: overall, and by group."""
+    mine = (metrics["usage"] == PROBE) & (metrics["metric"] == "auc") & (metrics["split"] == split)
+    order = ["dataset", "target", "model", "seed"]
+    return metrics[mine].sort_values(order, kind="stable").reset_index(drop=True)
 
 
 def _no_baseline(study: Study, tables: StudyTables) -> tuple[str, ...]:

@@ -120,7 +120,7 @@ def _value(
     status, reason = _standing(metric, counts, settings, limited=result.name != ALL)
     blocked = evaluation.undefined[place] if evaluation.undefined else None
     if not inside.any():
-        status, reason = "absent", f"no sample of the {settings.split} split is in this group"
+        status, reason = "absent", "no measured sample is in this group"
     elif blocked is not None:
         status, reason = "undefined", blocked
     elif status == "ok" and np.isnan(value):

@@ -114,7 +114,11 @@ def answer(ranked: Ranked, findings: pd.DataFrame, content: StudyContent) -> Ans
     if table.empty or is_undefined(table["value"].iloc[0]):
         reason = why(records(table)[0]) if len(table) else "nothing was measured"
         label = metric_words(measure.metric).label
-        headline = f"No combination of model and usage gave a defined {label}: {reason}."
+        headline = (
+            f"No combination of model and usage gave a defined {label}: {reason}."
+            if len(table) > 1
+            else f"{label} is not defined: {reason}."
+        )
         return Answer(question, measure, "", "", headline, "", "none", "", "", (), (), tallies)
     row = records(table)[0]
     subject = content.subject_of(question.dataset)
@@ -210,9 +214,11 @@ def _verdict(claims: Sequence[Claim]) -> str:
     if len(found) == 1 and found[0].worst and found[0].numbers:
         only = found[0]
         return f"It fails {only.worst} ({only.attribute}): {only.numbers} for {only.best}."
-    if found:
+    if any(claim.worst for claim in found):
         named = [f"{claim.worst} ({claim.attribute})" if claim.worst else claim.attribute for claim in found]
         return f"It fails {listing(named)}."
+    if found:
+        return f"Groups differ by {listing([claim.attribute for claim in found])}; neither high nor low is better."
     unjudged = f"{listing([claim.attribute for claim in unclear])} cannot be judged" if unclear else ""
     if not none:
         return f"Whom it fails is open: {unjudged}."

@@ -72,30 +72,32 @@ def _claim(attribute: str, findings: pd.DataFrame, arm: Measured, subject: str) 
     told = records(findings[findings["finding"] == most])[0]
     # The attribute stands before the sentence already.
     sentence = str(told["sentence"]).removeprefix(f"{told['metric']} by {attribute}: ")
-    if len(findings) > 1:
-        sentence += f" ({counts[most]} of {len(findings)} seeds say so.)"
+    counted = f"({counts[most]} of {len(findings)} seeds say so.)" if len(findings) > 1 else ""
     gap = _gap_behind(arm, attribute, told)
     worst, best = (
         str(gap[name]) if gap and most == "gap found" and gap[name] else ""
         for name in ("worst_group", "best_group")
     )
     headline = _headline(most, told, gap, arm, subject)
-    # A finding without a plain form speaks for itself.
-    alone = (
-        sentence
-        if most != "cannot judge" or "cannot be judged" in sentence
-        else f"Cannot be judged: {sentence}"
-    )
-    details = sentence[:1].upper() + sentence[1:] if headline else ""
+    # A finding without a plain form speaks for itself; one that says no more than its plain form is not repeated.
+    unjudged = "cannot be judged" in sentence
+    alone = sentence if most != "cannot judge" or unjudged else f"Cannot be judged: {sentence}"
+    behind = _sentence_case(sentence, gap) if headline and not unjudged else ""
     return Claim(
         most,
         attribute,
         worst,
         best,
         headline or alone,
-        details,
+        " ".join(text for text in (behind, counted) if text),
         _numbers(most, told, gap, arm) if headline else "",
     )
+
+
+def _sentence_case(sentence: str, gap: dict[str, Any] | None) -> str:
+    """Begin with a capital, unless it is the name of a group: those keep their spelling."""
+    named = gap is not None and gap["best_group"] and sentence.startswith(gap["best_group"])
+    return sentence if named else sentence[:1].upper() + sentence[1:]
 
 
 def _numbers(finding: str, told: dict[str, Any], gap: dict[str, Any] | None, arm: Measured) -> str:
@@ -149,7 +151,7 @@ def _headline(
 def _worse_for(gap: dict[str, Any], arm: Measured, words: MetricWords) -> str:
     worst, best = gap["worst_group"], gap["best_group"]
     if not worst or not best:
-        return ""
+        return f"Groups differ by {plain(gap['raw'], words.decimals)}; {why(gap)}." if why(gap) else ""
     numbers = _both_values(gap, arm, words)
     if not numbers:
         return f"Worse for {worst} than for {best}, by {plain(gap['raw'], words.decimals)}."

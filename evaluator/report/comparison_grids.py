@@ -15,6 +15,7 @@ from evaluator.report.grid import (
     Section,
     Tone,
     arm_cell,
+    arm_heading,
     form_of,
     number_cell,
     present,
@@ -58,9 +59,9 @@ def difference_grid(comparisons: pd.DataFrame, measure: Measure, *, caption: str
     caption
         What it is a table of.
     """
-    words = metric_words(measure.metric)
+    words, rows = metric_words(measure.metric), records(comparisons)
     columns = (
-        Column("Model and usage", "text"),
+        Column(arm_heading(rows), "text"),
         Column("Against", "text"),
         Column("Difference", hint="on the same subjects, with its interval"),
         Column("p"),
@@ -68,7 +69,7 @@ def difference_grid(comparisons: pd.DataFrame, measure: Measure, *, caption: str
         Column("Subjects"),
         Column("Note", "text"),
     )
-    return simple(caption, columns, (_difference_row(row, words) for row in records(comparisons)))
+    return simple(caption, columns, (_difference_row(row, words) for row in rows))
 
 
 def _difference_row(row: Mapping[str, Any], words: MetricWords) -> Row:
@@ -126,7 +127,7 @@ _SELECTION_NUMBERS = ("val_value", "val_worst", "test_value", "test_worst", "tes
 
 
 def _selection_row(row: Mapping[str, Any], words: MetricWords) -> Row:
-    reason = row["reason"] if present(row["reason"]) else ""
+    reason = _reason(row)
     nothing = reason and is_undefined(row["val_value"]) and is_undefined(row["test_value"])
     chosen = text_cell(None) if nothing else arm_cell(row)
     cells = (
@@ -144,7 +145,7 @@ def front_grid(selection: pd.DataFrame, measure: Measure, *, caption: str) -> Gr
     """Lay out how probably each arm is not beaten in both utility and disparity at once (rows of rule ``pareto``)."""
     words = metric_words(measure.metric)
     columns = (
-        Column("Model and usage", "text"),
+        Column(arm_heading(records(selection)), "text"),
         Column("Not beaten in both", hint="share of bootstrap replicates"),
         Column(f"{words.label} on test"),
         Column("Worst group on test"),
@@ -159,7 +160,7 @@ def front_grid(selection: pd.DataFrame, measure: Measure, *, caption: str) -> Gr
 
 
 def _front_row(row: Mapping[str, Any], words: MetricWords) -> Row:
-    reason = row["reason"] if present(row["reason"]) else ""
+    reason = _reason(row)
     cells = (
         arm_cell(row, reason),
         number_cell(row["probability"], share, reason=reason or "not computed"),

@@ -145,6 +145,11 @@ class StudyContent:
     curves, comparisons, across, selection
         Tables with the columns of :data:`evaluator.tables.CURVES`, :data:`~evaluator.tables.COMPARISONS`,
         :data:`~evaluator.tables.ACROSS` and :data:`~evaluator.tables.SELECTION`; what is empty is not shown.
+    representation
+        Rows of probes of a representation, columns of :data:`evaluator.tables.METRICS`: how well each attribute (the
+        target ``attribute:sex``) can be read from a model's features. A question of its own, shown apart.
+    limits
+        (condition, violated, sentence) of limits that a pipeline declares, in the order in which they are shown.
     methods_text
         A paragraph for a paper, as :func:`evaluator.report.methods.methods_text` writes it; empty for none.
     subject
@@ -173,6 +178,8 @@ class StudyContent:
     comparisons: pd.DataFrame = field(default_factory=_empty("COMPARISONS"))
     across: pd.DataFrame = field(default_factory=_empty("ACROSS"))
     selection: pd.DataFrame = field(default_factory=_empty("SELECTION"))
+    representation: pd.DataFrame = field(default_factory=_empty("METRICS"))
+    limits: tuple[tuple[str, bool, str], ...] = ()
     methods_text: str = ""
     subject: str = "subject"
 
@@ -185,12 +192,21 @@ class StudyContent:
         _require("comparisons", self.comparisons, COMPARISONS.names)
         _require("across", self.across, ACROSS.names)
         _require("selection", self.selection, SELECTION.names)
+        _require("representation", self.representation, METRICS.names)
         _require("findings", self.findings, FINDING_COLUMNS)
         _require("failures", self.failures, FAILURE_COLUMNS)
 
     def subject_of(self, dataset: str) -> str:
         """Return what one subject of a dataset is called."""
         return next((f.card.subject for f in self.datasets if f.card.name == dataset), self.subject)
+
+    def has_splits(self, dataset: str) -> bool:
+        """Return whether a dataset was split: it is one that was converted, or rows of several splits were measured."""
+        rows = self.metrics["dataset"].fillna("") == dataset
+        return (
+            any(f.card.name == dataset for f in self.datasets)
+            or self.metrics.loc[rows, "split"].nunique() > 1
+        )
 
     def contaminated(self, dataset: str) -> tuple[str, ...]:
         """Return the models that saw a dataset in training."""

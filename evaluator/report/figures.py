@@ -9,20 +9,23 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from evaluator.report.grid import arm_name, group_note, records, tone_of
+from evaluator.report.grid import arm_name, group_note, records, short_note, tone_of
 from evaluator.report.svg import Drawing, Scale, axis_below, axis_left, scale_over
 from evaluator.report.tables import OVERALL, UNKNOWN, group_table
 from evaluator.report.words import UNDEFINED, MetricWords, count, interval, is_undefined, number, readable
 
 _ROW, _AXIS = 24, 46
 _FOREST, _RANKING = 690, 760  # widths
+_VALUES = "Value and interval"  # the axis says of what
 _COLOURS = 6
 _NUMBERED = 20  # marks of a trade-off that show their rank; more would hide the marks
 _LIKELY = 0.05  # probability from which on an arc is drawn; shorter ones would be specks
 _CROWDED = 12  # arms from which on a trade-off leaves raw and chance gaps to the hover text
 
 
-def forest(metrics: pd.DataFrame, words: MetricWords, *, label: str) -> Markup | None:
+def forest(
+    metrics: pd.DataFrame, words: MetricWords, *, label: str, along: pd.DataFrame | None = None
+) -> Markup | None:
     """Draw the groups of one arm and seed: point, interval, subjects, and a line at the value of all samples.
 
     Parameters
@@ -33,6 +36,8 @@ def forest(metrics: pd.DataFrame, words: MetricWords, *, label: str) -> Markup |
         How the measure is called and read.
     label
         What the picture shows.
+    along
+        Rows whose values the axis spans, so that several pictures share it; those of `metrics` by default.
 
     Returns
     -------
@@ -40,15 +45,16 @@ def forest(metrics: pd.DataFrame, words: MetricWords, *, label: str) -> Markup |
         The picture; None when no group has a value.
     """
     rows = records(group_table(metrics))
-    values = _values(rows, ("value", "ci_low", "ci_high"))
-    if not values:
+    spanned = ("value", "ci_low", "ci_high")
+    if not _values(rows, spanned):
         return None
+    values = _values(rows if along is None else records(along), spanned)
     lines = _forest_lines(rows)
     height = 34 + len(lines) * _ROW + _AXIS
     draw = Drawing(_FOREST, height, label)
     scale = scale_over(values, words.bounds, start=212, end=482)
     bottom = height - _AXIS
-    _forest_frame(draw, scale, rows, words, bottom)
+    _forest_frame(draw, scale, rows, bottom)
     for place, line in enumerate(lines):
         y = 34 + (place + 0.5) * _ROW
         if isinstance(line, str):
@@ -71,12 +77,10 @@ def _forest_lines(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any] | str]:
     return lines
 
 
-def _forest_frame(
-    draw: Drawing, scale: Scale, rows: Sequence[Mapping[str, Any]], words: MetricWords, bottom: float
-) -> None:
+def _forest_frame(draw: Drawing, scale: Scale, rows: Sequence[Mapping[str, Any]], bottom: float) -> None:
     draw.text(0, 16, "Group", "muted")
     draw.text(198, 16, "Subjects", "muted end")
-    draw.text(498, 16, f"{words.label} and interval", "muted")
+    draw.text(498, 16, _VALUES, "muted")
     for row in rows:
         if row["attribute"] != OVERALL or is_undefined(row["value"]):
             continue
@@ -99,7 +103,8 @@ def _forest_row(draw: Drawing, scale: Scale, row: Mapping[str, Any], words: Metr
     )
     draw.text(198, y + 5, count(row["n_subjects"]), f"{tone} end")
     if is_undefined(row["value"]):
-        draw.text(212, y + 5, f"{UNDEFINED} {group_note(row)}", "muted halo", width=470)
+        short = f"{UNDEFINED} {short_note(row)}"
+        draw.text(498, y + 5, short, "muted", width=_FOREST - 498, hover=f"{row['group']}: {group_note(row)}")
         return
     x = scale(row["value"])
     colour = "grey" if muted else "c0"
@@ -139,21 +144,19 @@ def ranking_chart(table: pd.DataFrame, words: MetricWords, *, label: str, most: 
     draw = Drawing(_RANKING, height, label)
     scale = scale_over(values, words.bounds, start=300, end=580)
     bottom = height - _AXIS
-    _ranking_frame(draw, scale, rows[0], words, bottom)
+    _ranking_frame(draw, scale, rows[0], bottom)
     for place, row in enumerate(rows):
         _ranking_row(draw, scale, row, words, 34 + (place + 0.5) * _ROW)
     axis_below(draw, scale, bottom, words.label)
     return draw.markup()
 
 
-def _ranking_frame(
-    draw: Drawing, scale: Scale, leader: Mapping[str, Any], words: MetricWords, bottom: float
-) -> None:
+def _ranking_frame(draw: Drawing, scale: Scale, leader: Mapping[str, Any], bottom: float) -> None:
     draw.mark(325, 11, 0, "solid c0")
     draw.text(336, 16, "all samples, interval", "muted")
     draw.mark(480, 11, 2, "hollow c1")
     draw.text(491, 16, "worst group", "muted")
-    draw.text(600, 16, f"{words.label} and interval", "muted")
+    draw.text(600, 16, _VALUES, "muted")
     if not is_undefined(leader["ci_low"]) and not is_undefined(leader["ci_high"]):
         low, high = scale(leader["ci_low"]), scale(leader["ci_high"])
         draw.rect(low, 28, high - low, bottom - 28, "band")

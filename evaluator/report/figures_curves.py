@@ -334,7 +334,8 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _key_height(lines: Sequence[_Line], missing: Sequence[tuple[str, str]]) -> float:
-    return _TOP + _ROW * len(lines) + 40 * len(missing) + (16 if missing else 0) + 12
+    reasons = sum(24 + 16 * len(_wrapped(reason)) for _, reason in missing)
+    return _TOP + _ROW * len(lines) + reasons + (16 if missing else 0) + 12
 
 
 def _key(
@@ -358,6 +359,7 @@ def _key(
         y += 16
     for name, reason in missing:
         draw.text(_KEY + 60, y + 16, name, "muted", width=_ROOM)
-        draw.text(_KEY + 60, y + 32, reason, "small muted", width=_ROOM)
-        y += 40
+        for place, line_of_reason in enumerate(_wrapped(reason)):
+            draw.text(_KEY + 60, y + 32 + 16 * place, line_of_reason, "small muted", width=_ROOM)
+        y += 24 + 16 * len(_wrapped(reason))
     return y

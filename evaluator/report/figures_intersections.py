@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from evaluator.report.grid import records, why
+from evaluator.report.grid import records, short_note, why
 from evaluator.report.svg import Drawing, breadth
 from evaluator.report.tables import OVERALL, UNKNOWN
 from evaluator.report.words import (
@@ -23,7 +23,6 @@ from evaluator.report.words import (
     interval,
     is_undefined,
     number,
-    readable,
 )
 
 _WIDE, _HIGH, _NAMES, _TOP = 96.0, 46.0, 170.0, 62.0
@@ -203,8 +202,7 @@ def _cell(
 
 def _withheld(draw: Drawing, x: float, y: float, row: Row, words: MetricWords) -> None:
     """Write why a value is not shown, and the estimate that borrows from the other groups where there is one."""
-    status = readable(str(row.get("status") or "")) if row.get("status") != "ok" else "not defined"
-    told = f"{status}, n {count(row['n_subjects'])}"
+    told = f"{short_note(row)}, n {count(row['n_subjects'])}"
     shrunk = row.get("shrunk")
     if is_undefined(shrunk):
         draw.text(x, y + 28, told, "small middle muted halo", width=_WIDE - 4)

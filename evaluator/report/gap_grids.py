@@ -15,16 +15,18 @@ from evaluator.report.grid import (
     Row,
     Tone,
     arm_cell,
+    arm_heading,
     by_attribute,
     form_of,
     number_cell,
     present,
     records,
+    simple,
     tell_seed,
     text_cell,
     why,
 )
-from evaluator.report.tables import Measure
+from evaluator.report.tables import ARM, Measure
 from evaluator.report.terms import kind_words
 from evaluator.report.words import (
     UNDEFINED,
@@ -37,10 +39,12 @@ from evaluator.report.words import (
 
 
 def gap_grid(gaps: pd.DataFrame, measure: Measure, *, caption: str) -> Grid:
-    """Lay out the gaps of one measure (see :func:`~evaluator.report.tables.gap_table`) by attribute."""
-    words = metric_words(measure.metric)
+    """Lay out the gaps of one measure (see :func:`~evaluator.report.tables.gap_table`) by attribute.
+
+    Of a single arm and seed a row is named by its attribute, else by the arm below a heading for the attribute.
+    """
+    words, rows = metric_words(measure.metric), records(gaps)
     columns = (
-        Column("Model and usage", "text"),
         Column("Raw gap", hint="with its interval"),
         Column("By chance", hint="mean gap if groups did not differ"),
         Column("Adjusted gap"),
@@ -50,20 +54,31 @@ def gap_grid(gaps: pd.DataFrame, measure: Measure, *, caption: str) -> Grid:
         Column("Best group", "text"),
         Column("Left out", "text", "groups that take no part, with too few subjects"),
     )
+    if _alone(gaps):
+        named = (_gap_row(row, words, text_cell(row["attribute"])) for row in rows)
+        return simple(caption, (Column("Attribute", "text"), *columns), named)
     sections = tuple(
-        by_attribute(str(attribute), (_gap_row(row, words) for row in records(rows)))
-        for attribute, rows in gaps.groupby("attribute", sort=False)
+        by_attribute(
+            str(attribute),
+            (_gap_row(row, words, arm_cell(row, tell_seed(row))) for row in records(mine)),
+        )
+        for attribute, mine in gaps.groupby("attribute", sort=False)
     )
-    return Grid(caption, columns, sections)
+    return Grid(caption, (Column(arm_heading(rows), "text"), *columns), sections)
 
 
-def _gap_row(row: Mapping[str, Any], words: MetricWords) -> Row:
+def _alone(gaps: pd.DataFrame) -> bool:
+    """Return whether all rows are of one arm and seed."""
+    return len(gaps[[*ARM, "seed"]].drop_duplicates()) < 2
+
+
+def _gap_row(row: Mapping[str, Any], words: MetricWords, name: Cell) -> Row:
     form, reason = form_of(words), why(row)
     span = interval(row["ci_low"], row["ci_high"], words.decimals)
     left_out = row["excluded_groups"]
     listed = ", ".join(map(str, left_out)) if hasattr(left_out, "__iter__") else ""
     cells = (
-        arm_cell(row, tell_seed(row)),
+        name,
         number_cell(row["raw"], form, reason=reason, note="" if span == UNDEFINED else span),
         *(number_cell(row[name], form, reason=reason) for name in ("null_mean", "adjusted")),
         number_cell(row["p"], p_value, reason=reason),
@@ -83,7 +98,7 @@ def other_gap_grid(gaps: pd.DataFrame, *, caption: str) -> Grid:
     """
     columns = (
         Column("Measure", "text"),
-        Column("Model and usage", "text"),
+        Column(arms := arm_heading(records(gaps)), "text"),
         Column("Of", "text", "the metric, and its convention"),
         Column("Value", hint="as the convention defines it"),
         Column("By chance", hint="mean if groups did not differ"),
@@ -95,7 +110,8 @@ def other_gap_grid(gaps: pd.DataFrame, *, caption: str) -> Grid:
         by_attribute(str(attribute), (_other_row(row) for row in records(rows)))
         for attribute, rows in gaps.groupby("attribute", sort=False)
     )
-    return Grid(caption, columns, sections)
+    grid = Grid(caption, columns, sections)
+    return grid.without(arms) if _alone(gaps) else grid
 
 
 def _other_row(row: Mapping[str, Any]) -> Row:

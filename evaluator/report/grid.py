@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from evaluator.reasons import reason_words
 from evaluator.report.tables import OVERALL, UNKNOWN
 from evaluator.report.words import NO_BREAK, UNDEFINED, MetricWords, interval, is_undefined, number, readable
 
@@ -118,14 +119,9 @@ def value_cell(row: Mapping[str, Any], words: MetricWords) -> Cell:
 def why(row: Mapping[str, Any]) -> str:
     """Return a row's reason, else its status, as words; empty for a row that is well."""
     if present(row.get("reason")):
-        code, colon, text = str(row["reason"]).partition(":")
-        return (
-            f"{readable(code)}{colon}{text}"
-            if colon and code.replace("_", "").isalpha()
-            else str(row["reason"])
-        )
+        return reason_words(str(row["reason"]))
     status = str(row.get("status") or "ok")
-    return "" if status == "ok" else readable(status)
+    return "" if status == "ok" else reason_words(status)
 
 
 def arm_name(row: Mapping[str, Any]) -> str:
@@ -141,6 +137,13 @@ def arm_cell(row: Mapping[str, Any], note: str = "") -> Cell:
     name = str(row["model"])
     detail = "; ".join(part for part in (arm_detail(row) if name else "", note) if part)
     return Cell(name or arm_name(row), f"{arm_name(row)} {note}".casefold(), detail)
+
+
+def arm_heading(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return what tells arms apart, as a heading: model, usage or both; empty for arms without any name."""
+    named = list(rows)
+    parts = (("model", any(row["model"] for row in named)), ("usage", any(map(arm_detail, named))))
+    return " and ".join(name for name, told in parts if told).capitalize()
 
 
 def arm_detail(row: Mapping[str, Any]) -> str:
@@ -166,6 +169,14 @@ def group_note(row: Mapping[str, Any]) -> str:
     if row["group"] == UNKNOWN and row["attribute"] != OVERALL:
         return "; ".join(part for part in ("not recorded, takes no part in gaps", told) if part)
     return told
+
+
+def short_note(row: Mapping[str, Any]) -> str:
+    """Return why a group has no value in a word or two, see :func:`group_note`."""
+    if row["group"] == UNKNOWN and row["attribute"] != OVERALL:
+        return "not recorded"
+    status = str(row.get("status") or "ok")
+    return reason_words(status if status != "ok" else "undefined")
 
 
 def tell_seed(row: Mapping[str, Any]) -> str:

@@ -19,17 +19,17 @@ import pandas as pd
 from markupsafe import Markup
 
 from evaluator.report.content import StudyContent
+from evaluator.report.feature_grids import feature_grid, feature_group_grid
 from evaluator.report.gap_grids import gap_grid
 from evaluator.report.grid import Grid, arm_name, records
 from evaluator.report.group_grids import group_grid
 from evaluator.report.latex import to_latex
 from evaluator.report.markdown import to_markdown
 from evaluator.report.page import build, counts_text
-from evaluator.report.questions import question_title
+from evaluator.report.questions import compared_grids, question_title
 from evaluator.report.ranking_grids import ranking_grid
 from evaluator.report.references import cited_in
-from evaluator.report.tables import ARM, Ranked, gap_table, rank_all, to_csv, whole_counts
-from evaluator.report.terms import GLOSSARY
+from evaluator.report.tables import ARM, Ranked, gap_table, rank_all, tidy, to_csv, whole_counts
 from evaluator.report.words import clean, metric_words, readable
 from shards.files import write_text
 
@@ -63,7 +63,6 @@ def _page(content: StudyContent, ranked: Sequence[Ranked]) -> str:
         style=Markup(_asset("page.css") + _asset("pictures.css")),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=hashed,
-        glossary=GLOSSARY,
         references=cited_in(content.methods_text),
     )
 
@@ -122,14 +121,21 @@ def _optional(content: StudyContent) -> dict[str, pd.DataFrame]:
         "comparisons": content.comparisons,
         "across": content.across,
         "selection": content.selection,
+        "features": content.representation,
     }
 
 
 def _paper_tables(content: StudyContent, ranked: Sequence[Ranked]) -> dict[str, list[Grid]]:
-    """Lay out, for the primary measure of each question, the ranking, the leader's groups and all gaps."""
+    """Lay out, for the primary measure of each question, the ranking, the leader's groups, all gaps and comparisons."""
     grids: dict[str, list[Grid]] = {"ranking": [], "groups": [], "gaps": []}
+    selection = tidy(content.selection)
     for question in ranked:
         _add_paper_tables(grids, question, content)
+        for name, found in compared_grids(question, selection).items():
+            grids.setdefault(name, []).extend(found)
+    features = [feature_grid(rows := tidy(content.representation)), feature_group_grid(rows)]
+    if any(features):
+        grids["features"] = [grid for grid in features if grid]
     return grids
 
 

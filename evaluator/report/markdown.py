@@ -47,6 +47,8 @@ def to_markdown(grid: Grid) -> str:
 def summary_markdown(content: StudyContent) -> str:
     """Return a study's or audit's answers in words, with the groups and gaps of each question's best combination."""
     parts = [f"# {escape(content.name)}: fairness report"]
+    if content.limits:
+        parts.append("\n".join(_limits(content)))
     ranked = rank_all(content.metrics, content.gaps, content.comparisons, alpha=content.alpha)
     for question, said in zip(ranked, answers(content), strict=True):
         parts.extend(_question(question, said))
@@ -74,6 +76,14 @@ def _question(ranked: Ranked, said: Answer) -> list[str]:
         if len(gaps):
             parts.append(to_markdown(gap_grid(gaps, measure, caption=f"Gaps in {label} between groups")))
     return [part for part in parts if part]
+
+
+def _limits(content: StudyContent) -> list[str]:
+    """Say which limits are violated, those first."""
+    return [
+        f"- {'**violated**' if violated else 'kept'}: {escape(condition)}: {escape(sentence)}"
+        for condition, violated, sentence in sorted(content.limits, key=lambda limit: not limit[1])
+    ]
 
 
 def _claims(said: Answer) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from evaluator.report.tables import GAP_KIND, OVERALL, THRESHOLD, tidy
+from evaluator.report.tables import ARM, GAP_KIND, OVERALL, THRESHOLD, tidy
 from evaluator.report.words import convention_words, listing, metric_words, number, plural, readable
 
 if TYPE_CHECKING:
@@ -111,12 +111,22 @@ def _intervals(metrics: pd.DataFrame, gaps: pd.DataFrame, settings: MeasureSetti
         for method, names in used.items()
     ]
     told = [f"Intervals have a level of {level} and come from {'; '.join(ways)}."] if ways else []
+    shared = (
+        "; the same draws served all models on a dataset, so that differences are paired"
+        if arms_of(metrics) > 1
+        else ""
+    )
     if settings.bootstrap:
         told.append(
             f"The bootstrap drew subjects with replacement (Field and Welsh, 2007), {settings.bootstrap:,} times with "
-            f"seed {settings.seed}; the same draws served all models on a dataset, so that differences are paired."
+            f"seed {settings.seed}{shared}."
         )
     return told
+
+
+def arms_of(metrics: pd.DataFrame) -> int:
+    """Return how many arms the rows of a tidy table are of."""
+    return len(metrics[ARM].drop_duplicates())
 
 
 def _gaps(gaps: pd.DataFrame, settings: MeasureSettings) -> list[str]:
@@ -149,6 +159,11 @@ def _families(gaps: pd.DataFrame) -> list[str]:
 
     tested = gaps[(gaps["kind"] == GAP_KIND) & gaps["p_adjusted"].notna()]
     first = is_primary(tested)
+    several = {
+        "combinations": arms_of(tested) > 1,
+        "targets": len(tested[["target", "structure"]].drop_duplicates()) > 1,
+    }
+    over = listing([*(name for name, told in several.items() if told), "attributes"])
     told = []
     for rows, way, which in (
         (tested[first], "by Holm's method (Holm, 1979)", "of the primary metric"),
@@ -164,8 +179,8 @@ def _families(gaps: pd.DataFrame) -> list[str]:
         names = listing(list(dict.fromkeys(metric_words(name).label for name in rows["metric"])), _NAMED)
         each = listing([f"{size} for {name}" if name else f"{size}" for name, size in sizes.items()])
         told.append(
-            f"The p-values of the gaps {which} ({names}) were corrected {way} over all combinations and "
-            f"attributes of a dataset (tests: {each})."
+            f"The p-values of the gaps {which} ({names}) were corrected {way} over all {over} "
+            f"of a dataset (tests: {each})."
         )
     return told
 
@@ -223,7 +238,9 @@ def _thresholds(metrics: pd.DataFrame) -> list[str]:
     if not rules:
         return []
     youden = " (Youden, 1950)" if cut["convention"].str.contains("youden").any() else ""
-    return [f"Decisions were cut at the {listing(rules)}{youden}, never at one chosen on the measured split."]
+    return [
+        f"Decisions were cut at the {listing(rules)}{youden}, never at one chosen on the samples that were measured."
+    ]
 
 
 def _groups(settings: MeasureSettings, subjects: tuple[str, ...]) -> list[str]:
@@ -245,7 +262,7 @@ def _seeds(metrics: pd.DataFrame) -> list[str]:
 
 
 def _choices(content: StudyContent) -> list[str]:
-    if content.selection.empty:
+    if content.selection["val_value"].isna().all():
         return []
     return [
         "Models were chosen on the validation split and reported on the test split: by the value over all samples, by the "

@@ -83,6 +83,18 @@
     if (text) text.before(make("div", { className: "tools" }, copyButton(label, () => text.innerText)));
   }
 
+  // What is broader than the screen says so; its edges are shaded without scripts as well.
+  const hints = new ResizeObserver((changes) => {
+    for (const { target } of changes) target.hint.hidden = target.scrollWidth <= target.clientWidth + 1;
+  });
+  for (const box of all(".scroll")) {
+    box.hint = make("p", { className: "more", textContent: "scroll sideways for more →", hidden: true });
+    box.hint.setAttribute("aria-hidden", "true");
+    const before = box.previousElementSibling;
+    (before?.classList.contains("tools") ? before : box).before(box.hint);
+    hints.observe(box);
+  }
+
   // Filters of the whole page: what is about another model or attribute goes away.
   const chosen = {};
   const apply = () => {

@@ -10,6 +10,7 @@ import pandas as pd
 from evaluator.report.claims import Claim
 from evaluator.report.comparison_grids import across_grids, across_notes, over_several
 from evaluator.report.content import DatasetFacts, StudyContent
+from evaluator.report.feature_grids import feature_grid, feature_group_grid
 from evaluator.report.grid import Grid
 from evaluator.report.pictures import Figure, disadvantage_maps, overall_figures
 from evaluator.report.questions import QuestionView, TidyTables, question_view
@@ -23,7 +24,11 @@ from evaluator.report.study_grids import (
     threshold_grid,
 )
 from evaluator.report.tables import OVERALL, Ranked, threshold_table, tidy
+from evaluator.report.terms import GLOSSARY, OF_SEVERAL
 from evaluator.report.words import UNDEFINED, plural, readable, readable_arm
+
+#: Statuses of samples without a true class.
+NO_CLASS = frozenset({"no_target", "no_label", "no_true_class"})
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,15 @@ class Overview:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """A limit that a pipeline declares, and whether it is kept."""
+
+    condition: str
+    violated: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
 class PageView:
     """All that the template lays out."""
 
@@ -64,6 +78,14 @@ class PageView:
     asked: str
     overall_figures: tuple[Figure, ...]
     maps: tuple[Figure, ...]
+    alone: bool
+    compared: bool
+    over: str
+    features: Grid | None
+    feature_groups: Grid | None
+    limits: tuple[Limit, ...]
+    unlabelled: str
+    glossary: tuple[tuple[str, str], ...]
     across: tuple[Grid, ...]
     across_notes: tuple[str, ...]
     coverage: Grid | None
@@ -85,7 +107,9 @@ def build(content: StudyContent, ranked: Sequence[Ranked]) -> PageView:
     seconds = [task.seconds for task in content.tasks if task.seconds is not None]
     thresholds = threshold_table(content.metrics)
     failures = tidy(content.failures)
-    across, alone = over_several(_across(content))
+    across, single = over_several(_across(content))
+    features = tidy(content.representation)
+    alone = all(len(table) < 2 for question in ranked for table in question.rankings.values())
     return PageView(
         content=content,
         level=f"{100 * (1 - content.alpha):g} %",
@@ -94,8 +118,18 @@ def build(content: StudyContent, ranked: Sequence[Ranked]) -> PageView:
         asked=_asked(datasets),
         overall_figures=overall_figures(across, content.alpha),
         maps=disadvantage_maps(ranked, content.alpha),
+        alone=alone,
+        compared=any(question.answer.badge for dataset in datasets for question in dataset.questions),
+        over="Over all datasets" if len(datasets) > 1 else "Taken together",
+        features=feature_grid(features),
+        feature_groups=feature_group_grid(features),
+        limits=tuple(
+            sorted((Limit(*limit) for limit in content.limits), key=lambda limit: not limit.violated)
+        ),
+        unlabelled=_unlabelled(content),
+        glossary=tuple((term, told) for term, told in GLOSSARY if not alone or term not in OF_SEVERAL),
         across=across_grids(across),
-        across_notes=(*across_notes(across), *alone) if len(datasets) > 1 else (),
+        across_notes=(*across_notes(across), *single) if len(datasets) > 1 else (),
         coverage=coverage_grid(measured),
         failures=failure_grid(failures, caption="Samples that could not be used, by group")
         if len(failures)
@@ -111,6 +145,13 @@ def build(content: StudyContent, ranked: Sequence[Ranked]) -> PageView:
         models=_names_of(ranked, "model"),
         attributes=_names_of(ranked, "attribute"),
     )
+
+
+def _unlabelled(content: StudyContent) -> str:
+    """Say what the counts of left-out samples do not hold; empty where they hold all."""
+    if not content.tasks or set(content.failures["status"]) & NO_CLASS:
+        return ""
+    return "A sample without a true value of a target takes no part in its numbers, and is no failure: it is not counted here."
 
 
 def _across(content: StudyContent) -> pd.DataFrame:

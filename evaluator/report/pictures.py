@@ -112,7 +112,8 @@ def forests(rows: pd.DataFrame, measure: Measure, name: str, title: str) -> tupl
     ):
         if set(part["attribute"]) == {OVERALL} and what == "intersections":
             continue
-        picture = forest(part, words, label=f"{words.label} of {name} by {what} for {title}, with intervals")
+        label = f"{words.label} of {name} by {what} for {title}, with intervals"
+        picture = forest(part, words, label=label, along=rows)
         if picture:
             figures.append(Figure(picture, caption))
     return tuple(figures)
@@ -196,7 +197,7 @@ def disadvantage_maps(ranked: Sequence[Ranked], alpha: float) -> tuple[Figure, .
     gaps = pd.concat([question.part.at(question.primary).gaps for question in ranked], ignore_index=True)
     figures = []
     for attribute in gaps["attribute"].unique():
-        label = f"Which group fares worst by {attribute}, for each combination and dataset"
+        label = f"Which group fares worst by {attribute}, for each combination and question"
         picture = disadvantage_map(gaps, attribute=str(attribute), label=label, alpha=alpha)
         if picture:
             told = f"Which group of {attribute} fares worst, and by how much; outlined where a gap was found."

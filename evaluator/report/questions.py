@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from evaluator.reasons import reason_words
 from evaluator.report.answers import Answer, answer
 from evaluator.report.comparison_grids import RULES, difference_grid, front_grid, selection_grid
 from evaluator.report.content import StudyContent
@@ -88,6 +89,8 @@ class QuestionView:
     difference_chart: Figure | None
     arms: tuple[ArmView, ...]
     left_out: str
+    alone: bool
+    split: str
     gaps: Grid | None
     other_gaps: Grid | None
     others: tuple[MeasureView, ...]
@@ -157,11 +160,13 @@ def question_view(
         legend=legend(usages, [str(usage) for usage in table["usage"]]) if pictured else None,
         front=_front(chosen, first, title),
         choices=_choices(chosen, first, title),
-        unchosen=_unchosen(chosen, table),
+        unchosen=_unchosen(chosen, table) if content.has_splits(part.question.dataset) else "",
         differences=_differences(at, first, title) if len(table) > 1 else None,
         difference_chart=leader_differences(table, first, title),
         arms=_arms(part, table.head(DETAILED), title, tables.curves),
         left_out=_left_out(table),
+        alone=len(table) < 2,
+        split=part.question.split if content.has_splits(part.question.dataset) else "",
         gaps=_gaps(at, first, title),
         other_gaps=_other_gaps(part, title),
         others=tuple(_other(ranked, measure, title, seen) for measure in ranked.rankings if measure != first),
@@ -203,19 +208,47 @@ def _unchosen(selection: pd.DataFrame, table: pd.DataFrame) -> str:
     if rows.empty or rows["val_value"].notna().any() or len(table) < 2:
         return ""
     reasons = [str(reason) for reason in dict.fromkeys(rows["reason"]) if present(reason)]
-    return f"No rule chose a combination: {'; '.join(reasons) or 'no reason given'}."
+    told = "; ".join(map(reason_words, reasons)) or "no reason given"
+    return f"No rule chose a combination: {told}."
 
 
 def _front(selection: pd.DataFrame, measure: Measure, title: str) -> Grid | None:
     rows = selection[selection["rule"] == "pareto"]
     caption = f"How probably each combination is not beaten in both utility and gap, for {title}"
-    return front_grid(rows, measure, caption=caption) if len(rows) > 1 else None
+    return front_grid(rows, measure, caption=caption) if len(rows[ARM].drop_duplicates()) > 1 else None
 
 
 def _differences(at: Measured, measure: Measure, title: str) -> Grid | None:
     label = metric_words(measure.metric).label
     caption = f"Paired differences in {label} for {title}"
     return difference_grid(at.comparisons, measure, caption=caption) if len(at.comparisons) else None
+
+
+def compared_grids(ranked: Ranked, selection: pd.DataFrame) -> dict[str, list[Grid]]:
+    """Return the tables that compare the arms of a question by its primary measure: `comparisons` and `selection`.
+
+    Parameters
+    ----------
+    ranked
+        The question.
+    selection
+        The study's tidy rows of :data:`evaluator.tables.SELECTION`.
+
+    Returns
+    -------
+    dict
+        Name to tables; without those that would be empty.
+    """
+    measure, title = ranked.primary, question_title(ranked.part.question)
+    if len(ranked.rankings[measure]) < 2:
+        return {}
+    chosen = _chosen_here(selection, ranked.part.question, measure)
+    found = {
+        "comparisons": [_differences(ranked.part.at(measure), measure, title)],
+        "selection": [_choices(chosen, measure, title), _front(chosen, measure, title)],
+    }
+    kept = {name: [grid for grid in grids if grid] for name, grids in found.items()}
+    return {name: grids for name, grids in kept.items() if grids}
 
 
 def _arms(part: Measured, table: pd.DataFrame, title: str, curves: pd.DataFrame) -> tuple[ArmView, ...]:

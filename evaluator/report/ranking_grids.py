@@ -15,6 +15,7 @@ from evaluator.report.grid import (
     Row,
     Tone,
     arm_cell,
+    arm_heading,
     form_of,
     number_cell,
     present,
@@ -63,14 +64,14 @@ def ranking_grid(table: pd.DataFrame, measure: Measure, *, caption: str, seen: I
     seen
         Models that saw this dataset in training; they are marked.
     """
-    words = metric_words(measure.metric)
+    words, named = metric_words(measure.metric), arm_heading(records(table))
     columns = (
-        Column("Model and usage", "text"),
+        Column(named or "Over", "text"),
         Column("No."),
         Column(words.label, hint="over all samples, with its interval"),
         Column("Difference", hint="from the best, on the same subjects, with its interval"),
         Column("Against the best", "text", _STANDING_HINT),
-        Column("Worst group", hint="among groups large enough to judge"),
+        Column(_worst_heading(table), hint="among groups large enough to judge"),
         Column("Adjusted gap", hint="of the attribute with the smallest p"),
         Column("p of the gap", hint="corrected for the number of questions"),
         Column("Samples", hint="and subjects"),
@@ -84,10 +85,19 @@ def ranking_grid(table: pd.DataFrame, measure: Measure, *, caption: str, seen: I
     return grid.without(*(["Samples"] if alike else []), *([] if compared else ["Difference"]))
 
 
+def _worst_heading(table: pd.DataFrame) -> str:
+    """Say which groups the worst one is of: intersections speak only where there is no single attribute."""
+    known = [str(name) for name in table["worst_attribute"] if present(name)]
+    single = any("*" not in name for name in known)
+    return "Worst group of single attributes" if single else "Worst group"
+
+
 def _ranking_row(row: Mapping[str, Any], words: MetricWords, seen: Collection[str]) -> Row:
     unjudged = "no attribute could be judged"
     cells = (
-        arm_cell(row, "saw this dataset in training" if row["model"] in seen else ""),
+        text_cell("all samples")
+        if not arm_heading([row])
+        else arm_cell(row, "saw this dataset in training" if row["model"] in seen else ""),
         number_cell(row["rank"], count, reason="no value to rank by"),
         _ranked_value(row, words),
         _difference(row, words),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from evaluator.reasons import reason_words
 from evaluator.report.content import StudyContent, TaskFacts
 from evaluator.report.grid import (
     Cell,
@@ -13,6 +14,7 @@ from evaluator.report.grid import (
     Grid,
     Row,
     arm_cell,
+    arm_heading,
     arm_name,
     number_cell,
     records,
@@ -26,6 +28,7 @@ from evaluator.report.words import (
     UNDEFINED,
     convention_words,
     count,
+    listing,
     metric_words,
     number,
     readable,
@@ -42,15 +45,18 @@ def coverage_grid(measured: Sequence[Measured]) -> Grid | None:
     most = records(overall[["n", "n_failed"]].max().reset_index())
     cells = {(arm_name(row), row["dataset"]): (row["n"], row["n_failed"]) for row in most}
     datasets = tuple(dict.fromkeys(row["dataset"] for row in most))
-    laid = []
+    laid, heading = [], arm_heading(most)
     for row in {arm_name(row): row for row in most}.values():
         found = (cells.get((arm_name(row), dataset)) for dataset in datasets)
-        laid.append(Row((arm_cell(row), *map(_covered, found)), model=str(row["model"])))
+        name = arm_cell(row) if heading else text_cell("all samples")
+        laid.append(Row((name, *map(_covered, found)), model=str(row["model"])))
     columns = (
-        Column("Model and usage", "text"),
+        Column(heading or "Over", "text"),
         *(Column(str(dataset) or "samples") for dataset in datasets),
     )
-    return simple("Samples measured, by model, usage and dataset", columns, laid)
+    by = [*heading.lower().split(" and "), *(["dataset"] if len(datasets) > 1 else [])]
+    told = listing([part for part in by if part])
+    return simple(f"Samples measured, by {told}" if told else "Samples measured", columns, laid)
 
 
 def _covered(found: tuple[int, int] | None) -> Cell:
@@ -76,8 +82,9 @@ def measure_grid(measured: Sequence[Measured]) -> Grid | None:
 
 def threshold_grid(table: pd.DataFrame, *, caption: str) -> Grid:
     """Lay out where decisions were cut (see :func:`~evaluator.report.tables.threshold_table`)."""
+    heading = arm_heading(records(table))
     columns = (
-        Column("Model and usage", "text"), Column("Dataset and target", "text"), Column("Rule", "text"),
+        Column(heading, "text"), Column("Dataset and target", "text"), Column("Rule", "text"),
         Column("Threshold"), Column("Chosen on", hint="samples of the validation split"), Column("Note", "text"),
     )  # fmt: skip
     rows = []
@@ -91,29 +98,44 @@ def threshold_grid(table: pd.DataFrame, *, caption: str) -> Grid:
             Cell(why(row)),
         )
         rows.append(Row(cells, model=str(row["model"])))
-    return simple(caption, columns, rows)
+    # Only a rule that looks at val rows was chosen on some samples.
+    chosen = table["convention"].str.startswith("val:").any()
+    idle = [*([] if heading else [heading]), *([] if chosen else ["Chosen on"])]
+    return simple(caption, columns, rows).without(*idle)
 
 
 def failure_grid(failures: pd.DataFrame, *, caption: str) -> Grid:
-    """Lay out the rows that could not be used, by group."""
+    """Lay out the rows that could not be used, by group; columns that would be empty are left out.
+
+    Parameters
+    ----------
+    failures
+        Columns :data:`~evaluator.report.content.FAILURE_COLUMNS`; `target` and `structure`, where there are such columns,
+        say what the rows could not be used for.
+    caption
+        What it is a table of.
+    """
     columns = (
-        Column("Dataset", "text"), Column("Model and usage", "text"), Column("Group", "text"),
-        Column("What went wrong", "text"), Column("Samples"), Column("Share", hint="of the group's samples"),
+        Column("Dataset", "text"), Column("Target", "text"), Column("Model", "text"), Column("Usage", "text"),
+        Column("Group", "text"), Column("What went wrong", "text"), Column("Samples"),
+        Column("Share", hint="of the group's samples"),
     )  # fmt: skip
-    rows = []
+    rows, named = [], dict.fromkeys(("Dataset", "Target", "Model", "Usage"), False)
     for row in records(failures):
         overall = row["attribute"] == OVERALL
         attribute = "" if overall else str(row["attribute"])
+        target = readable(str(row.get("target") or row.get("structure") or ""))
+        names = (row["dataset"], target, row["model"], readable(str(row["usage"] or "")))
+        named = {name: told or bool(text) for (name, told), text in zip(named.items(), names, strict=True)}
         cells = (
-            text_cell(row["dataset"]),
-            text_cell(row["model"], readable(str(row["usage"] or ""))),
+            *map(text_cell, names),
             text_cell("all samples" if overall else row["group"], attribute),
-            text_cell(readable(str(row["status"]))),
+            text_cell(reason_words(str(row["status"]))),
             number_cell(row["rows"], count),
             number_cell(row["share"], share),
         )
         rows.append(Row(cells, "strong" if overall else "", str(row["model"] or ""), attribute))
-    return simple(caption, columns, rows)
+    return simple(caption, columns, rows).without(*(name for name, told in named.items() if not told))
 
 
 def exclusion_grid(measured: Sequence[Measured]) -> Grid | None:

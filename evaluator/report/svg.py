@@ -81,17 +81,25 @@ class Drawing:
         )
 
     def text(
-        self, x: float, y: float, text: str, css: str = "", *, width: float = math.inf, turn: float = 0.0
+        self,
+        x: float,
+        y: float,
+        text: str,
+        css: str = "",
+        *,
+        width: float = math.inf,
+        turn: float = 0.0,
+        hover: str = "",
     ) -> None:
         """Write a text with its baseline at `y`; one longer than `width` is cut and shown whole on hover.
 
-        `turn` turns it about its anchor, in degrees, clockwise.
+        `turn` turns it about its anchor, in degrees, clockwise; `hover` is what it stands for, where that is more.
         """
         size = SMALL if "small" in css.split() else 1.0
         shown = clean(text) if math.isinf(width) else fit(clean(text), width / size)
-        hover = _title(text) if shown != clean(text) else ""
+        title = _title(hover or text) if hover or shown != clean(text) else ""
         turned = Markup(' transform="rotate({} {} {})"').format(_n(turn), _n(x), _n(y)) if turn else ""
-        self._add('<text x="{}" y="{}" class="{}"{}>{}{}</text>', _n(x), _n(y), css, turned, hover, shown)
+        self._add('<text x="{}" y="{}" class="{}"{}>{}{}</text>', _n(x), _n(y), css, turned, title, shown)
 
     def mark(
         self,

@@ -55,3 +55,7 @@ GLOSSARY = (
     ("Critical difference", "How far two mean ranks over datasets must lie apart to be told from each other."),
     ("Usage", "How a model was used: zero-shot from texts, a linear probe, prompted segmentation, ..."),
 )  # fmt: skip
+#: Terms of the glossary that only several models need.
+OF_SEVERAL = frozenset({
+    "Difference from the best", "Cannot be told from it", "Not beaten in both", "Combination", "Critical difference", "Usage",
+})  # fmt: skip

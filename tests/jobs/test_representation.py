@@ -3,6 +3,7 @@
 import pytest
 from rich.console import Console
 
+from jobs.assemble import content_of, report_path
 from jobs.plan import PlanOptions, find_tasks, make_plan
 from jobs.query import connect
 from jobs.run import Exit, RunOptions, run_study
@@ -83,6 +84,15 @@ def test_reading_an_attribute_takes_no_part_in_comparisons_and_selection(finishe
     for table in (finished.tables.comparisons, finished.tables.selection):
         assert "representation" not in set(table["usage"])
         assert not table["target"].astype(str).str.startswith("attribute:").any()
+
+
+def test_report_shows_what_the_features_give_away_apart_from_the_rankings(finished):
+    content = content_of(Store(finished.plan.study.store), finished.plan, finished.tables)
+    assert set(content.representation["target"]) == {"attribute:sex", "attribute:age"}
+    assert {"all", "sex", "age"} == set(content.representation["attribute"])
+    assert probes(content.metrics).empty
+    page = report_path(Store(finished.plan.study.store), "probed").read_text(encoding="utf-8")
+    assert '<section id="features"' in page
 
 
 def test_predictions_of_an_attribute_are_stored_like_any_others(finished):

@@ -87,8 +87,15 @@ addEventListener("load", () => {
   told.unfolded = document.querySelectorAll("details[open]").length;
   told.wide = overflow();
   const clipped = (box) => box.scrollWidth > box.clientWidth + 1;
-  told.clipped = [...document.querySelectorAll(".scroll")].filter(clipped).map((box) => box.getAttribute("aria-label"));
-  parent.postMessage(told, "*");
+  setTimeout(() => {
+    told.unhinted = [...document.querySelectorAll(".scroll")].filter((box) => {
+      const hint = box.hint ?? null;
+      return box.clientWidth > 0 && clipped(box) !== (hint !== null && hint.offsetParent !== null);
+    }).map((box) => box.getAttribute("aria-label"));
+    told.shaded = getComputedStyle(document.querySelector(".scroll")).backgroundImage.split("linear-gradient").length - 1;
+    told.clipped = [...document.querySelectorAll(".scroll")].filter(clipped).map((box) => box.getAttribute("aria-label"));
+    parent.postMessage(told, "*");
+  }, 200);
 });
 """
 PARENT = """<!doctype html><body><pre id="told"></pre><script>
@@ -171,6 +178,12 @@ def test_nothing_overflows_the_page_folded_or_unfolded(seen):
 
 def test_no_table_or_figure_is_clipped_on_paper(seen):
     assert seen[703]["clipped"] == []
+
+
+@pytest.mark.parametrize("width", [420, 1280])
+def test_what_is_broader_than_the_screen_says_so(seen, width):
+    assert seen[width]["unhinted"] == []
+    assert seen[width]["shaded"] == 4
 
 
 def test_nothing_is_fetched(seen):

@@ -58,6 +58,15 @@ def test_summary_says_the_answers_with_groups_and_gaps(small_study):
     assert "<script>" not in text
 
 
+def test_summary_begins_with_limits_violated_ones_first(small_study):
+    import dataclasses
+
+    limits = (("p(auc, sex) < 0.05", False, "0.2 is not."), ("worst(auc, age) < 0.7", True, "0.6 is."))
+    lines = summary_markdown(dataclasses.replace(small_study, limits=limits)).splitlines()
+    assert lines[2].startswith(r"- **violated**: worst\(auc, age\) \< 0.7: 0.6 is.")
+    assert lines[3].startswith("- kept: ")
+
+
 def test_summary_of_nothing_says_so(small_study):
     import dataclasses
 

@@ -66,6 +66,19 @@ def test_nothing_is_told_that_was_not_done(small_study):
         assert word not in told, word
 
 
+def test_one_table_of_one_model_is_told_without_combinations_and_splits(small_study):
+    one = small_study.metrics["model"].eq("tiny-clip") & small_study.metrics["usage"].eq("lora")
+    gaps = small_study.gaps
+    alone = gaps["model"].eq("tiny-clip") & gaps["usage"].eq("lora")
+    told = methods_text(
+        dataclasses.replace(small_study, metrics=small_study.metrics[one], gaps=gaps[alone]),
+        MeasureSettings(),
+    )
+    assert "over all attributes of a dataset" in told
+    for word in ("combinations", "split", "served all models"):
+        assert word not in told, word
+
+
 def test_permutations_are_not_told_where_there_were_none(study):
     assert "random permutations" not in methods_text(study, MeasureSettings(permutations=0))
 

@@ -11,10 +11,11 @@ from evaluator.report.answers import answers
 from evaluator.report.content import FAILURE_COLUMNS, FINDING_COLUMNS, StudyContent
 from evaluator.report.figures import forest, ranking_chart, trade_off
 from evaluator.report.html import render, write
-from evaluator.report.svg import Scale, scale_over
-from evaluator.report.tables import ranking, split_by_question
+from evaluator.report.pictures import forests
+from evaluator.report.svg import Scale, breadth, scale_over
+from evaluator.report.tables import Measure, ranking, split_by_question
 from evaluator.report.words import MINUS, metric_words
-from evaluator.tables import GAPS, METRICS
+from evaluator.tables import GAPS, METRICS, SELECTION
 from shards.errors import UserError
 
 HOSTILE = "<script>alert(1)</script>"
@@ -240,6 +241,145 @@ def test_audit_of_one_nameless_table_reads_as_one_answer(small_study):
     assert not [text for _, text in page.all("a") if not text]
 
 
+def test_audit_of_one_table_claims_nothing_that_does_not_apply(small_study):
+    frames = {
+        name: getattr(audited(small_study), name).assign(dataset="predictions")
+        for name in ("metrics", "gaps", "findings")
+    }
+    frames["metrics"] = (
+        frames["metrics"].assign(split="test").query("group != 'asian'")
+    )  # "of the test split"
+    alone = [
+        {"rule": "pareto", "attribute": a, "reason": "single_arm: nothing to compare with"}
+        for a in ("sex", "age")
+    ]
+    front = pd.DataFrame(alone, columns=SELECTION.names).assign(
+        dataset="predictions", target="effusion", metric="auc"
+    )
+    text = render(dataclasses.replace(audited(small_study), selection=front, **frames))
+    body = re.sub(r"<(style|script)>.*?</\1>", "", text, flags=re.S)
+    for claim in (
+        "split", "best combination", "Model and usage", "Not beaten in both", "Serves best", "Clear lead", "Over all datasets",
+        "The ranking orders", "Critical difference", "single_arm", "models and usages", "all combinations",
+    ):  # fmt: skip
+        assert claim not in body, claim
+    assert "<h4>Groups</h4>" in body
+    assert Page(text).broken == []
+    assert "AUC on the test split" in render(small_study)
+
+
+def test_several_targets_of_one_table_are_not_called_datasets_nor_is_one_served_best(small_study):
+    one = audited(small_study)
+    frames = {
+        name: pd.concat([getattr(one, name), getattr(one, name).assign(target="nodule")], ignore_index=True)
+        for name in ("metrics", "gaps", "findings")
+    }
+    page = Page(render(dataclasses.replace(one, **frames)))
+    headings = [text for tag in ("h2", "th") for _, text in page.all(tag)]
+    assert "Taken together" in headings
+    assert "Result" in headings
+    assert not {"Over all datasets", "Serves best"} & set(headings)
+    assert "Clear lead" not in "".join(page.elements[0][2])
+
+
+def test_limits_stand_at_the_very_top_violated_ones_first(small_study):
+    limits = (("adjusted_gap(auc, sex) > 0.2", False, "0.1 is not."), (HOSTILE, True, "0.6 is below 0.7."))
+    text = render(dataclasses.replace(small_study, limits=limits))
+    page = Page(text)
+    assert text.index('id="limits"') < text.index('id="answer"')
+    assert "Limits: 1 of 2 violated" in [told for _, told in page.all("h2")]
+    (told,) = [told for _, told in page.all("ul", **{"class": "claims limits"})]
+    assert re.search(rf"violated\s*{re.escape(HOSTILE)}0.6 is below 0.7.\s*✓ kept", told)
+    assert 'id="limits"' not in render(small_study)
+
+
+def test_samples_without_a_true_class_are_counted_in_words(study):
+    lost = study.failures.assign(status="no_true_class", model=None, usage=None, target="effusion")
+    text = render(dataclasses.replace(study, failures=lost))
+    (table,) = [
+        told for _, told in Page(text).all("table") if told.startswith("Samples that could not be used")
+    ]
+    assert "effusion" in table
+    assert "no true class" in table
+    assert "Model" not in table
+    assert "Usage" not in table
+    assert "no_true_class" not in text
+    assert "it is not counted here" not in text
+    assert "it is not counted here" in render(study)
+
+
+def test_reasons_are_told_in_words_and_once(small_study):
+    reason = "single_group: 1 of 2 groups can be compared, two are needed"
+    gaps = small_study.gaps.assign(status="undefined", reason=reason, raw=None)
+    findings = small_study.findings.assign(
+        finding="cannot judge",
+        sentence="auc by sex: cannot be judged (1 of 2 groups can be compared, two are needed).",
+    )
+    (said,) = answers(dataclasses.replace(small_study, gaps=gaps, findings=findings))
+    assert said.claims[0].headline == "Cannot be judged: 1 of 2 groups can be compared, two are needed."
+    assert said.claims[0].details == ""
+
+
+def test_groups_only_differ_where_neither_direction_is_good(small_study):
+    gaps = small_study.gaps.assign(
+        best_group=None, worst_group=None, reason="highest in f, lowest in m; neither is better"
+    )
+    (said,) = answers(dataclasses.replace(small_study, gaps=gaps))
+    claim = said.claims[0]
+    assert claim.headline == "Groups differ by 0.12; highest in f, lowest in m; neither is better."
+    assert said.verdict == "Groups differ by sex; neither high nor low is better."
+
+
+def probes():
+    """Rows of probes: sex read from the features of two models, over all samples and by age and sex."""
+    rows = []
+    for model, value in (("tiny-clip", 0.9), ("biomedclip", 0.8)):
+        key = {
+            "dataset": "phantom-cxr", "model": model, "usage": "representation", "split": "test", "seed": 0,
+            "target": "attribute:sex", "metric": "auc", "convention": "auc:midrank", "status": "ok", "n": 200,
+            "n_subjects": 100, "n_failed": 0,
+        }  # fmt: skip
+        rows += [
+            {**key, "attribute": "all", "group": "all", "value": value, "ci_low": value - 0.05, "ci_high": value + 0.05},
+            {**key, "attribute": "age", "group": "60+", "value": value - 0.1},
+            {**key, "attribute": "age", "group": "unknown", "status": "suppressed", "reason": "too_small: 3 subjects"},
+            {**key, "attribute": "sex", "group": "female", "status": "undefined", "reason": "one_class"},
+        ]  # fmt: skip
+    return pd.DataFrame(rows, columns=METRICS.names)
+
+
+def test_what_features_give_away_is_a_table_of_its_own(small_study, tmp_path):
+    study = dataclasses.replace(small_study, representation=probes())
+    page = Page(render(study))
+    assert page.broken == []
+    tables = {
+        text.splitlines()[0]: text for _, text in page.all("table") if text.startswith("What the features")
+    }
+    assert len(tables) == 2
+    (whole,) = [text for text in tables.values() if "0.850 to 0.950" in text]
+    assert "tiny-clip" in whole
+    assert "attribute:" not in whole
+    (grouped,) = [text for text in tables.values() if "60+" in text]
+    assert "not recorded, takes no part in gaps; too small: 3 subjects" in grouped
+    assert "female" not in grouped
+    write(study, tmp_path)
+    assert "tiny-clip" in (tmp_path / "tables" / "features.tex").read_text()
+    assert 'id="features"' not in render(small_study)
+
+
+def test_comparisons_and_selection_are_written_as_latex_and_markdown(study, tmp_path):
+    small = study.metrics["metric"].isin(["auc", "dice"])
+    write(dataclasses.replace(study, metrics=study.metrics[small]), tmp_path)
+    for suffix, mark in ((".tex", "\\toprule"), (".md", "|:--|")):
+        for name in ("comparisons", "selection"):
+            text = (tmp_path / "tables" / f"{name}{suffix}").read_text(encoding="utf-8")
+            assert mark in text
+            assert "biomedclip" in text
+    assert "nearest to the ideal of both" in (tmp_path / "tables" / "selection.md").read_text(
+        encoding="utf-8"
+    )
+
+
 def test_val_rows_are_not_ranked(text):
     assert "0.999" not in text
 
@@ -358,7 +498,7 @@ def test_findings_repeat_neither_metric_nor_attribute(small_study):
     text = render(
         dataclasses.replace(small_study, findings=findings.drop_duplicates(["model", "usage", "metric"]))
     )
-    assert "<small>Male is better.</small>" in text
+    assert "<small>male is better.</small>" in text
 
 
 def test_finding_without_what_a_plain_sentence_needs_speaks_for_itself(small_study):
@@ -460,6 +600,45 @@ def test_forest_has_a_mark_for_every_defined_group_and_a_line_at_all_samples(cla
     ]
     assert len(marks) == arm.metrics["value"].notna().sum()
     assert len(coordinates(picture, "reference")) == 1
+
+
+def test_forests_of_one_arm_share_their_axis(classified):
+    rows = classified.of_arm(("tiny-clip", "zero_shot", "erm", "")).metrics
+    drawn = forests(rows, Measure("auc", "default"), "tiny-clip", "effusion")
+    (single,), (crossed,) = ([float(e.get("x1")) for e in coordinates(f.picture, "reference")] for f in drawn)
+    assert single == crossed
+    ticks = [[e.text for e in coordinates(f.picture, "middle")] for f in drawn]
+    assert ticks[0] == ticks[1]
+
+
+def test_why_a_group_has_no_value_stands_in_the_column_of_values(classified):
+    arm = classified.of_arm(("tiny-clip", "zero_shot", "erm", "")).metrics
+    root = ElementTree.fromstring(forest(arm, metric_words("auc"), label="forest"))
+    notes = [
+        e
+        for e in root.iter()
+        if e.tag.endswith("text") and "".join(e.itertext()).endswith(("no samples", "not recorded"))
+    ]
+    assert notes
+    assert {e.get("x") for e in notes} == {"498"}
+    assert "asian: no subject of this group in the test split" in [
+        "".join(e.itertext()) for e in root.iter() if e.tag.endswith("title")
+    ]
+
+
+def test_headings_of_pictures_fit_for_the_longest_metric(classified):
+    arm = classified.of_arm(("tiny-clip", "zero_shot", "erm", "")).metrics
+    table = ranking(classified.metrics, classified.gaps, better="higher")
+    for picture in (
+        forest(arm, metric_words("tpr_at_tnr80"), label="x"),
+        ranking_chart(table, metric_words("tpr_at_tnr80"), label="x"),
+    ):
+        root = ElementTree.fromstring(picture)
+        for text in (e for e in root.iter() if e.tag.endswith("text") and e.get("y") == "16"):
+            ends = float(text.get("x")) + (
+                0 if "end" in text.get("class") else breadth("".join(text.itertext()))
+            )
+            assert ends <= float(root.get("width"))
 
 
 def test_forest_orders_marks_as_their_values(classified):

@@ -181,6 +181,16 @@ def test_worst_group_ignores_unknown_undefined_and_intersections():
     assert row["worst_n_subjects"] == 50
 
 
+def test_worst_group_is_said_to_be_of_single_attributes():
+    table = stand(
+        metric_frame(
+            overall("a", 0.8), ("a", 0, "sex", "female", 0.7, 0.6, 0.8, 50), ("a", 0, "sex*age", "f*old", 0.5, 0.4, 0.6, 30)
+        )
+    ).reset_index()  # fmt: skip
+    headings = [column.text for column in ranking_grid(table, AUC, caption="c").columns]
+    assert "Worst group of single attributes" in headings
+
+
 def test_worst_group_of_a_distance_is_the_largest():
     rows = metric_frame(
         overall("a", 5.0), ("a", 0, "sex", "f", 9.0, 8, 10, 9), ("a", 0, "sex", "m", 1.0, 0, 2, 9)
