@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.auditing.columns import coded, is_list, numbers, shown
+from evaluator.auditing.logits import cautions, ordered_sigmoid, ordered_softmax
 from evaluator.auditing.names import normal
 from evaluator.auditing.options import Hints
 from evaluator.auditing.problems import Problem
@@ -112,20 +113,17 @@ def answers_of(
     classes = decide_classes(problem.name, found, scored=problem.classes, asked=asked)
     if hints.positive is None and problem.positive is not None:
         classes = classes._replace(why="whose probability is in 'score'")
-    _remark_classes(classes, label.codes[rows], remarks)
+    _remark_classes(classes, remarks)
     scores = _scores(frame, problem, classes, hints, rows, remarks)
     return Answers(classes.target, _as_classes(label.values, label.codes, classes), scores)
 
 
-def _remark_classes(classes: Classes, codes: NDArray[np.int64], remarks: Remarks) -> None:
+def _remark_classes(classes: Classes, remarks: Remarks) -> None:
     target = classes.target
     if target.positive is not None:
         remarks.add(target.name, f"the class of interest is {target.positive!r}, {classes.why} (--positive)")
     else:
         remarks.add(target.name, f"{len(target.classes)} classes: {shown(target.classes)}")
-    lost = int((codes < 0).sum())
-    if lost:
-        remarks.add(target.name, f"{lost:,} rows have no true class and are not measured")
 
 
 def _as_classes(values: tuple[str, ...], codes: NDArray[np.int64], classes: Classes) -> NDArray[Any]:
@@ -141,18 +139,21 @@ def _scores(
     remarks: Remarks,
 ) -> Array:
     target = classes.target
-    matrix = _matrix(frame, problem)
+    matrix = _matrix(frame, problem, rows)
     matrix = np.where(
         np.isfinite(matrix), matrix, np.nan
     )  # an infinite score is none; clipped it would be certainty
     logits = hints.logits or all(_is_logit(column) for column in problem.scores)
     if logits:
-        matrix = _sigmoid(matrix) if matrix.shape[1] == 1 else _softmax(matrix)
         how = "sigmoid" if matrix.shape[1] == 1 else "softmax"
-        remarks.add(
-            target.name,
-            f"logits became probabilities by {how} ({'--logits' if hints.logits else 'named logit'})",
-        )
+        told = "--logits" if hints.logits else "named logit"
+        remarks.add(target.name, f"logits became probabilities by {how}, their order kept ({told})")
+        if matrix.shape[1] == 1:
+            for caution in cautions(matrix[rows][:, 0]):
+                remarks.add(target.name, caution)
+            matrix = ordered_sigmoid(matrix[:, 0])[:, None]
+        else:
+            matrix = ordered_softmax(matrix)
     _check_range(matrix[rows], problem)
     matrix = np.clip(matrix, 0.0, 1.0)
     width = matrix.shape[1]
@@ -188,10 +189,12 @@ def _with_classes(frame: pd.DataFrame, problem: Problem, found: list[str]) -> Pr
     return replace(problem, classes=numbered) if width > 1 else problem
 
 
-def _matrix(frame: pd.DataFrame, problem: Problem) -> Array:
-    """``[n, width]`` scores as they stand in the table."""
+def _matrix(frame: pd.DataFrame, problem: Problem, rows: slice | NDArray[np.bool_]) -> Array:
+    """``[n, width]`` scores as they stand in the table, NaN in rows of other targets where these are lists."""
     if len(problem.scores) == 1 and is_list(frame[problem.scores[0]]):
-        matrix = list_matrix(frame[problem.scores[0]])
+        mine = list_matrix(frame[problem.scores[0]][rows])  # another target has another number of classes
+        matrix = np.full((len(frame), mine.shape[1]), np.nan)
+        matrix[rows] = mine
         expected = len(problem.classes) or matrix.shape[1]
         if matrix.shape[1] != expected:
             raise UserError(
@@ -225,21 +228,6 @@ def _check_range(matrix: Array, problem: Problem) -> None:
     )
 
 
-def _sigmoid(values: Array) -> Array:
-    from scipy.special import expit
-
-    return np.asarray(expit(values), np.float64)
-
-
-def _softmax(values: Array) -> Array:
-    from scipy.special import softmax
-
-    known = np.isfinite(values).all(axis=1)
-    out = np.full(values.shape, np.nan)
-    out[known] = softmax(values[known], axis=1)
-    return out
-
-
 def _from_classes(
     frame: pd.DataFrame, problem: Problem, hints: Hints, found: list[str], remarks: Remarks
 ) -> Answers:
@@ -253,7 +241,7 @@ def _from_classes(
     every = sorted({*found, *pred.values}, key=[*label.values, *pred.values].index)
     scored = tuple(every) if len(every) > 2 else ()
     classes = decide_classes(problem.name, every, scored=scored, asked=hints.positive)
-    _remark_classes(classes, label.codes, remarks)
+    _remark_classes(classes, remarks)
     remarks.add(
         classes.target.name,
         "predicted classes without scores: what needs scores (AUC, calibration) is not defined",

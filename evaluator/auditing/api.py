@@ -6,19 +6,27 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluator.auditing.columns import shown
+from evaluator.auditing.coverage import coverage_of
+from evaluator.auditing.defaults import TUNED, tuned_rules
 from evaluator.auditing.layout import Layout, lay_out
 from evaluator.auditing.limits import Limit, judge_limits, parse_limit
 from evaluator.auditing.measuring import measure_all
 from evaluator.auditing.options import Hints, Source
 from evaluator.auditing.reading import load
 from evaluator.auditing.result import AuditResult
+from evaluator.auditing.summary import STANDARDISED
 from evaluator.measure import MeasureSettings
+from evaluator.measure.standardised import TARGET
 from shards.errors import UserError, unknown_name
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Names = str | Sequence[str] | None
+Bins = Mapping[str, Sequence[float]] | str | Sequence[str] | None
 
 
 def audit(
@@ -29,7 +37,7 @@ def audit(
     pred: Names = None,
     subject: str | None = None,
     attributes: Names = None,
-    bins: Mapping[str, Sequence[float]] | None = None,
+    bins: Bins = None,
     intersections: Names = None,
     sample: str | None = None,
     model: str | None = None,
@@ -70,7 +78,7 @@ def audit(
     attributes
         Columns whose groups are compared.
     bins
-        Attribute -> rising edges, e.g. ``{"age": [40, 60, 80]}``.
+        Attribute -> rising edges, e.g. ``{"age": [40, 60, 80]}``; or texts as on the command line, ``"age=40,60,80"``.
     intersections
         Attributes joined by ``*``, e.g. ``"sex*age"``.
     sample, model
@@ -113,6 +121,8 @@ def audit(
 
     Raises
     ------
+    Missing
+        A UserError: if the table leaves open what only the user can say; names all of it at once, with the options.
     UserError
         If the table cannot be read, is ambiguous, or holds what cannot be measured; says what to do.
     """
@@ -129,14 +139,15 @@ def audit(
         model=model,
         independent_rows=independent_rows,
         val=val,
-        bins=_edges(bins or {}),
+        bins=_edges(_bins(bins)),
         intersections=tuple("*".join(p.strip() for p in name.split("*")) for name in _names(intersections)),
-        positive=None if positive is None else str(positive),
+        positive=None if positive is None else str(positive).strip(),
         classes=_names(classes),
         logits=logits,
     )
     layout = lay_out(loaded.frame, loaded.name, hints)
     _check_attributes(limits, layout)
+    _check_standardised(_names(standardize), layout)
     settings = _settings(
         layout,
         threshold,
@@ -175,9 +186,35 @@ def _measured(
         relevant=settings.relevant_gap,
         permutations=settings.permutations,
     )
-    verdicts = judge_limits(limits, tested["metrics"], tested["gaps"])
-    said = (*notes, *layout.notes, *_threshold_notes(layout, settings))
-    return AuditResult(name, tables, claims, settings, layout.said, said, verdicts)
+    verdicts = judge_limits(limits, tested["metrics"], tested["gaps"], threshold=settings.threshold)
+    said = (
+        *notes,
+        *layout.notes,
+        *_threshold_notes(layout, settings),
+        *_standardised_notes(settings, tables.gaps),
+    )
+    return AuditResult(
+        name,
+        tables,
+        claims,
+        settings,
+        layout.said,
+        said,
+        verdicts,
+        coverage_of(layout),
+        tuple(layout.left_out.items()),
+    )
+
+
+def _standardised_notes(settings: MeasureSettings, gaps: pd.DataFrame) -> tuple[str, ...]:
+    """Say where re-weighting was asked for and nothing came of it."""
+    there = {str(name).partition("|")[2] for name in gaps.loc[gaps["raw"].notna(), "convention"]}
+    return tuple(
+        f"Nothing could be re-weighted to the same {name}: that needs scores or masks, an attribute other than {name}, and"
+        " groups that overlap in it"
+        for name in settings.standardize
+        if f"{name}{STANDARDISED}" not in there
+    )
 
 
 def _threshold_notes(layout: Layout, settings: MeasureSettings) -> tuple[str, ...]:
@@ -185,12 +222,21 @@ def _threshold_notes(layout: Layout, settings: MeasureSettings) -> tuple[str, ..
     if not scored:
         return ()
     if settings.threshold.startswith("val:"):
-        return (f"thresholds are chosen on the val rows ({settings.threshold}); test rows are measured",)
-    if layout.has_val:
-        return (f"decisions use {settings.threshold}, as told; val rows are not measured",)
+        told = f"Thresholds are chosen on the val rows ({settings.threshold}); test rows are measured"
+    elif layout.has_val:
+        told = f"Decisions use {settings.threshold}, as told; val rows are not measured"
+    else:
+        told = (
+            f"Decisions use a fixed threshold ({settings.threshold}); with a column of splits (--val) it would be chosen on"
+            " validation rows"
+        )
+    tuned = tuned_rules(settings)
+    if not tuned:
+        return (told if layout.has_val else f"{told}. Nothing was tuned on this table",)
     return (
-        f"nothing was tuned on this table: decisions use a fixed threshold ({settings.threshold}); with a column of splits"
-        " (--val) it would be chosen on validation rows",
+        told,
+        f"Caution: numbers under {shown(tuned)}, asked for with --conventions, have a threshold {TUNED}: they are optimistic."
+        " The headline and unqualified names in limits do not use them",
     )
 
 
@@ -225,6 +271,24 @@ def _names(given: Names, known: Iterable[str] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
+def _bins(given: Bins) -> Mapping[str, Sequence[float]]:
+    """Return bins given as a mapping, or as on the command line."""
+    if given is None or isinstance(given, Mapping):
+        return given or {}
+    edges: dict[str, list[float]] = {}
+    for text in [given] if isinstance(given, str) else given:
+        name, _, values = str(text).rpartition("=")
+        try:
+            edges[name.strip()] = [float(value) for value in values.split(",")]
+        except ValueError:
+            name = ""
+        if not name.strip():
+            raise UserError(
+                f"--bins must be an attribute and rising numbers such as age=40,60,80, got {text!r}."
+            )
+    return edges
+
+
 def _edges(bins: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
     edges = {}
     for name, values in bins.items():
@@ -236,6 +300,16 @@ def _edges(bins: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
             raise UserError(f"bins of {name!r} must be rising numbers such as 40,60,80, got {values!r}.")
         edges[name] = numbers
     return edges
+
+
+def _check_standardised(names: Sequence[str], layout: Layout) -> None:
+    """Refuse to re-weight by what is no attribute, before anything is measured."""
+    known = [rule.name for rule in layout.rules]
+    for name in names:
+        if name == TARGET and any(part.target is None for part in layout.parts):
+            raise UserError("--standardize target needs true classes, and the table holds scores of masks.")
+        if name not in (*known, TARGET):
+            raise unknown_name("attribute", name, [*known, TARGET], hint="(--standardize)")
 
 
 def _check_attributes(limits: Sequence[Limit], layout: Layout) -> None:

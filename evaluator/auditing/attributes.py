@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evaluator.auditing.columns import Coded, coded, is_number, numbers, shown
+from evaluator.auditing.columns import Ages, Coded, ages, coded, is_number, numbers, shown
 from evaluator.auditing.names import AGE_BINS, normal
 from evaluator.auditing.options import Hints
+from evaluator.auditing.questions import Missing, Questions
 from evaluator.groups import GroupRule, bin_names, parse_groups
 from shards.errors import UserError, unknown_name
 
@@ -33,14 +34,19 @@ class Attributes(NamedTuple):
         How they become groups.
     notes
         What was assumed, one sentence each.
+    left_out
+        Attribute -> why its groups are not compared, though it is called like an attribute.
     """
 
     columns: Mapping[str, Any]
     rules: tuple[GroupRule, ...]
     notes: tuple[str, ...]
+    left_out: Mapping[str, str]
 
 
-def read_attributes(frame: pd.DataFrame, attributes: Sequence[str], hints: Hints) -> Attributes:
+def read_attributes(
+    frame: pd.DataFrame, attributes: Sequence[str], hints: Hints, questions: Questions
+) -> Attributes:
     """Read the attributes of every row.
 
     Parameters
@@ -51,41 +57,73 @@ def read_attributes(frame: pd.DataFrame, attributes: Sequence[str], hints: Hints
         Columns.
     hints
         Bins, intersections, and whether the attributes were asked for.
+    questions
+        Takes the numbers that need bins.
 
     Raises
     ------
     UserError
-        If an attribute has too many values, is a number without bins, or an intersection names another column.
+        If an attribute has too many values, or an intersection names another column.
     """
     columns: dict[str, Any] = {}
     options: dict[str, Mapping[str, Any]] = {}
     notes: list[str] = []
+    left_out: dict[str, str] = {}
     for name in attributes:
         if name in ("all", "sample_id", "subject_id", "split"):
             raise UserError(
                 f"attribute {name!r} has a name that the tables use otherwise. Rename the column."
             )
-        values = coded(frame[name])
-        notes += _told_unknown(name, values)
-        edges = hints.bins.get(name) or _default_bins(name, frame[name], values)
+        column, spelled = _in_years(frame[name]) if _is_age(name) or name in hints.bins else (frame[name], [])
+        values = coded(column)
+        notes += [*_told_unknown(name, values), *spelled]
+        edges = hints.bins.get(name) or _default_bins(name, column, values)
         if edges is not None:
-            columns[name], options[name] = _number(frame[name]), {"bins": list(edges)}
+            columns[name], options[name] = _number(column), {"bins": list(edges)}
             given = "" if name in hints.bins else f" (no bins were given; change them with --bins {name}=...)"
             notes.append(f"{name}: groups {', '.join(bin_names(edges))}{given}")
             continue
-        problem = _not_groups(frame[name], values)
+        problem = _not_groups(column, values)
         if problem and name not in hints.attributes and not _crosses(name, hints):
-            notes.append(f"{name} is left out: {problem}")
+            left_out[name] = problem
             continue
         if problem:
-            raise UserError(f"attribute {name!r} {problem}.")
-        notes += _told_codes(name, frame[name], values)
+            told = f"attribute {name!r} {problem}."
+            if not _measures(column, values):
+                raise UserError(told)
+            questions.add(Missing(told, ("--bins", f"{name}={_middle(column):.3g}")))
+            continue
+        notes += _told_codes(name, column, values)
         columns[name], options[name] = values.texts(), {}
-    return Attributes(columns, _rules(options, columns, hints), tuple(notes))
+    rules = () if questions else _rules(options, columns, hints, left_out)
+    return Attributes(columns, rules, tuple(notes), left_out)
+
+
+def _is_age(name: str) -> bool:
+    return "age" in normal(name).split("_")
+
+
+def _in_years(column: pd.Series[Any]) -> tuple[pd.Series[Any], list[str]]:
+    """Return a column of ages such as ``058Y`` as years, and say so; any other column as it is."""
+    import pandas as pd
+
+    read = None if is_number(column) else ages(column)
+    if read is None:
+        return column, []
+    told = f"{column.name}: ages such as {read.example} were read as years ({_years_of(read, column):g})"
+    return pd.Series(read.values, column.index, name=column.name), [told]
+
+
+def _years_of(read: Ages, column: pd.Series[Any]) -> float:
+    first = int(np.flatnonzero(column.astype(str).str.strip() == read.example)[0])
+    return float(round(float(read.values[first]), 2))
 
 
 def _rules(
-    options: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Any], hints: Hints
+    options: Mapping[str, Mapping[str, Any]],
+    columns: Mapping[str, Any],
+    hints: Hints,
+    left_out: Mapping[str, str],
 ) -> tuple[GroupRule, ...]:
     for crossed in hints.intersections:
         for part in crossed.split("*"):
@@ -94,7 +132,10 @@ def _rules(
                     "attribute", part.strip(), list(columns), hint=f"(--intersections {crossed})"
                 )
     if not options:
-        raise UserError("no attribute is left whose groups could be compared. Name some with --attributes.")
+        dropped = "".join(f" {name} {why}." for name, why in left_out.items())
+        raise UserError(
+            f"no attribute is left whose groups could be compared.{dropped} Name some with --attributes."
+        )
     return parse_groups({**options, **{name: {} for name in hints.intersections}})
 
 
@@ -114,7 +155,7 @@ def _number(column: pd.Series[Any]) -> Any:
         raise UserError(
             f"attribute {column.name!r} has an infinite value. Make it empty where it is not known."
         )
-    if "age" in normal(str(column.name)).split("_") and len(known) and known.min() < 0:
+    if _is_age(str(column.name)) and len(known) and known.min() < 0:
         raise UserError(
             f"attribute {column.name!r} has negative values (down to {known.min():g}). Make ages that are not known empty."
         )
@@ -123,7 +164,7 @@ def _number(column: pd.Series[Any]) -> Any:
 
 def _default_bins(name: str, column: pd.Series[Any], values: Coded) -> tuple[float, ...] | None:
     """Return the bins of an age in years; codes such as 0 and 1 are no ages."""
-    if "age" not in normal(name).split("_") or not is_number(column):
+    if not _is_age(name) or not is_number(column):
         return None
     return None if len(values.values) <= 3 and _largest(column) < 10 else AGE_BINS
 
@@ -133,13 +174,12 @@ def _largest(column: pd.Series[Any]) -> float:
 
 
 def _not_groups(column: pd.Series[Any], values: Coded) -> str | None:
-    number = is_number(column) and not (len(values.values) <= MOST_CODES and _whole(column))
-    if number:
+    if _measures(column, values):
         read = numbers(column).values
         low, high = float(np.nanmin(read)), float(np.nanmax(read))
         return (
             f"is a number ({low:g} to {high:g}) and needs bins to form groups, e.g. --bins"
-            f" {column.name}={(low + high) / 2:.3g}"
+            f" {column.name}={_middle(column):.3g}"
         )
     if len(values.values) > MOST_GROUPS:
         return (
@@ -147,6 +187,16 @@ def _not_groups(column: pd.Series[Any], values: Coded) -> str | None:
             " rare values in the table, or leave it out"
         )
     return None
+
+
+def _measures(column: pd.Series[Any], values: Coded) -> bool:
+    """Return whether a column measures something, instead of coding groups by a few whole numbers."""
+    return is_number(column) and not (len(values.values) <= MOST_CODES and _whole(column))
+
+
+def _middle(column: pd.Series[Any]) -> float:
+    read = numbers(column).values
+    return (float(np.nanmin(read)) + float(np.nanmax(read))) / 2
 
 
 def _whole(column: pd.Series[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,11 +40,11 @@ class Coded(NamedTuple):
 
 
 def coded(column: pd.Series[Any]) -> Coded:
-    """Read a column as values; whole numbers lose their ``.0``, texts their surrounding blanks."""
+    """Read a column as values; whole numbers lose their ``.0`` (also as texts), texts their surrounding blanks."""
     import pandas as pd
 
     raw, uniques = pd.factorize(column if is_plain(column) else column.map(str, na_action="ignore"))
-    texts = [_text(value) for value in uniques]
+    texts = _whole_numbers([_text(value) for value in uniques])
     known = sorted({text for text in texts if text is not None}, key=_order)
     place = {text: code for code, text in enumerate(known)}
     lookup = np.array([*(-1 if text is None else place[text] for text in texts), -1], np.int64)
@@ -63,6 +64,28 @@ def _text(value: Any) -> str | None:
         return str(int(value)) if float(value).is_integer() else repr(float(value))
     text = str(value).strip()
     return None if is_unknown(text) else text
+
+
+_WHOLE = re.compile(r"(-?\d+)\.0+")
+
+
+def _whole_numbers(texts: list[str | None]) -> list[str | None]:
+    """Drop the ``.0`` that whole numbers get where some cells are empty, if all values are whole numbers."""
+    if not all(text is None or re.fullmatch(r"-?\d+(\.0+)?", text) for text in texts):
+        return texts
+    return [None if text is None else _WHOLE.sub(r"\1", text) for text in texts]
+
+
+def like_values(text: str, values: Sequence[str]) -> str:
+    """Return a value that a user named, spelled as in `values`: ``1.0`` is ``1`` where whole numbers stand.
+
+    Examples
+    --------
+    >>> like_values("1.0", ["0", "1"]), like_values("1.0", ["1.0", "1.5"])
+    ('1', '1.0')
+    """
+    whole = _WHOLE.fullmatch(text.strip())
+    return whole[1] if whole and text not in values and whole[1] in values else text
 
 
 def _order(text: str) -> tuple[int, float, str]:
@@ -101,6 +124,45 @@ def numbers(column: pd.Series[Any]) -> Numbers:
     odd = column[np.isnan(values)].dropna().unique()
     strangers = [str(value) for value in odd if not is_unknown(str(value))]
     return Numbers(values, tuple(strangers[:3]))
+
+
+class Ages(NamedTuple):
+    """A column of ages such as ``058Y`` (DICOM), read as years.
+
+    Attributes
+    ----------
+    values
+        ``[n]`` years, NaN where not known.
+    example
+        The first spelling that was read so.
+    """
+
+    values: Array
+    example: str
+
+
+_YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+_AGE = re.compile(r"(\d{1,4})\s*([YMWD])", re.IGNORECASE)
+
+
+def ages(column: pd.Series[Any]) -> Ages | None:
+    """Read a column of ages with a unit (plain numbers among them are years); None where there is anything else, or no unit."""
+    values = coded(column)
+    read = {text: _years(text) for text in values.values}
+    units = [text for text in read if _AGE.fullmatch(text)]
+    if not units or any(math.isnan(years) for years in read.values()):
+        return None
+    return Ages(np.array([*read.values(), math.nan])[values.codes], units[0])
+
+
+def _years(text: str) -> float:
+    unit = _AGE.fullmatch(text)
+    if unit:
+        return int(unit[1]) * _YEARS[unit[2].upper()]
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def is_number(column: pd.Series[Any]) -> bool:

@@ -13,10 +13,11 @@ from evaluator.auditing.answers import Answers, Remarks, answers_of
 from evaluator.auditing.attributes import Attributes, read_attributes
 from evaluator.auditing.columns import coded, numbers, shown
 from evaluator.auditing.masks import MaskScores, find_masks
-from evaluator.auditing.options import Hints, Role
+from evaluator.auditing.options import NOT_USED, Hints, Role
 from evaluator.auditing.problems import Problems, find_problems
-from evaluator.auditing.roles import Roles, find_roles, key_values
-from evaluator.auditing.stored import is_stored, stored_keys, stored_problems
+from evaluator.auditing.questions import Questions
+from evaluator.auditing.roles import Roles, find_roles, forms_groups, key_values
+from evaluator.auditing.stored import is_stored, stored_columns, stored_keys, stored_problems
 from evaluator.auditing.unfold import unfold
 from evaluator.groups import GroupRule
 from evaluator.measure import ResultKeys
@@ -73,6 +74,8 @@ class Layout:
         What columns were taken for.
     notes
         What was assumed or found odd, one sentence each.
+    left_out
+        Attribute -> why it is not compared, though it is called like one.
     """
 
     parts: tuple[Part, ...]
@@ -81,6 +84,7 @@ class Layout:
     has_val: bool
     said: tuple[Role, ...]
     notes: tuple[str, ...]
+    left_out: Mapping[str, str]
 
 
 def lay_out(frame: pd.DataFrame, name: str, hints: Hints) -> Layout:
@@ -97,9 +101,13 @@ def lay_out(frame: pd.DataFrame, name: str, hints: Hints) -> Layout:
 
     Raises
     ------
+    Missing
+        If it leaves something open; says all of that at once.
     UserError
         If the table is ambiguous or its content cannot be measured.
     """
+    questions = Questions()
+    given = tuple(frame.columns)
     stored = is_stored(frame)
     if stored:
         hints = replace(
@@ -108,16 +116,23 @@ def lay_out(frame: pd.DataFrame, name: str, hints: Hints) -> Layout:
             sample=hints.sample or "sample_id",
             val=hints.val or "split",
         )
-    roles = find_roles(frame, hints)
+    roles = find_roles(frame, hints, questions)
     if stored:
         roles = replace(roles, said=tuple(_own(role) for role in roles.said))
     keys = {**roles.keys, **(stored_keys(frame) if stored else {})}
     masks, said = find_masks(frame, hints, roles.used) if not (hints.target or hints.pred) else ((), ())
-    problems = _problems(frame, hints, roles, stored=stored, masks=bool(masks))
+    problems = questions.settle(
+        lambda: _problems(frame, hints, roles, stored=stored, masks=bool(masks)), None
+    )
+    if questions:
+        read_attributes(frame, roles.attributes, hints, questions)
+        questions.ask()
+    unused = _unused(frame, given, [*said, *(problems.said if problems else ()), *roles.said], stored=stored)
     if problems is not None:
         frame, problems = unfold(frame, problems, roles, keys)
         said = problems.said
-    attributes = read_attributes(frame, roles.attributes, hints)
+    attributes = read_attributes(frame, roles.attributes, hints, questions)
+    questions.ask()
     base = _base(frame, roles, keys, name)
     notes = [*_split_notes(base), *_subject_notes(base, attributes, roles), *attributes.notes]
     tables = dict(_attribute_tables(base, attributes))
@@ -132,7 +147,22 @@ def lay_out(frame: pd.DataFrame, name: str, hints: Hints) -> Layout:
             "no row is left to be measured: all are train or val rows. Say --val none to measure all of them."
         )
     has_val = not masks and bool((base["split"] == "val").any())
-    return Layout(tuple(parts), tables, attributes.rules, has_val, (*said, *roles.said), tuple(notes))
+    every_role = (*said, *roles.said, *unused)
+    return Layout(
+        tuple(parts), tables, attributes.rules, has_val, every_role, tuple(notes), attributes.left_out
+    )
+
+
+def _unused(
+    frame: pd.DataFrame, columns: Sequence[str], said: Sequence[Role], *, stored: bool
+) -> tuple[Role, ...]:
+    """Name the columns that have no part in anything, and how one of them would get one."""
+    known = {column for role in said for column in role.columns} | (stored_columns() if stored else set())
+    free = [column for column in columns if column not in known]
+    if not free:
+        return ()
+    likely = next((column for column in free if forms_groups(frame[column])), None)
+    return (Role(NOT_USED, tuple(free), "", "" if likely is None else f"--attributes {likely}"),)
 
 
 def _own(role: Role) -> Role:
@@ -201,19 +231,19 @@ def _split_notes(base: pd.DataFrame) -> Iterator[str]:
     shared = int((subjects > 1).sum())
     if shared:
         yield (
-            f"caution: {shared:,} subjects have rows in more than one split, so what was tuned on one saw people of another"
+            f"Caution: {shared:,} subjects have rows in more than one split, so what was tuned on one saw people of another"
         )
 
 
 def _subject_notes(base: pd.DataFrame, attributes: Attributes, roles: Roles) -> Iterator[str]:
     people = base["subject_id"].nunique()
     if roles.subject is not None and people == base["sample_id"].nunique() and len(base) > 1:
-        yield "every sample is another subject: rows are treated as independent"
+        yield "Every sample is another subject: rows are treated as independent"
     for name, values in attributes.columns.items():
         known = base.assign(value=values).dropna(subset="value")
         several = int((known.groupby("subject_id", sort=False)["value"].nunique() > 1).sum())
         if several and values.dtype == object:
-            yield f"caution: {several:,} subjects have more than one value of {name}"
+            yield f"Caution: {several:,} subjects have more than one value of {name}"
 
 
 def _attribute_tables(base: pd.DataFrame, attributes: Attributes) -> Iterator[tuple[str, pd.DataFrame]]:

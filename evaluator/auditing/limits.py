@@ -7,10 +7,11 @@ Grammar (nothing is evaluated as code)::
     comparison = "(" limit ")" | side operator side          operator: > >= < <=
     side       = number | function "(" argument { "," argument } ")"
 
-Functions read the tables: ``adjusted_gap``, ``raw_gap``, ``p`` (adjusted), ``detectable`` of (metric, attribute);
-``worst`` of (metric, attribute); ``value`` of (metric) or (metric, attribute, group). A metric may name its convention, a gap
-its kind: ``accuracy@fixed:0.5``, ``equalized_odds@eqodds:max``; without one the max-min gap of the first convention counts, or
-the first kind of what has no such gap. Arguments with a comma, a bracket or a quote stand in quotes.
+Functions read the tables: ``adjusted_gap``, ``raw_gap``, ``p`` and ``detectable`` (both corrected for all tests) of
+(metric, attribute); ``worst`` of (metric, attribute); ``value`` of (metric) or (metric, attribute, group). A metric may name
+its convention, a gap its kind: ``accuracy@fixed:0.5``, ``equalized_odds@eqodds:max``. Without one the default convention counts
+(:mod:`evaluator.auditing.defaults`), whatever other formulas were asked for, and the max-min gap, or the first kind of what has
+no such gap. Arguments with a comma, a bracket or a quote stand in quotes.
 
 A limit is judged for every model, target and structure by itself. What is undefined is unknown: a limit that stays unknown
 counts as violated, because a gate must not open on a number that nobody knows.
@@ -24,13 +25,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evaluator.auditing.defaults import TUNED, is_tuned, of_default
+from evaluator.metrics.thresholds import FALLBACK
+from evaluator.report.grid import why
 from evaluator.report.words import metric_words
 from shards.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_GAPS = {"adjusted_gap": "adjusted", "raw_gap": "raw", "p": "p_adjusted", "detectable": "detectable"}
+_GAPS = {"adjusted_gap": "adjusted", "raw_gap": "raw", "p": "p_adjusted", "detectable": "detectable_adjusted"}
 _FUNCTIONS = {**dict.fromkeys(_GAPS, (2,)), "worst": (2,), "value": (1, 3)}
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     ">": lambda a, b: a > b, ">=": lambda a, b: a >= b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b,
@@ -210,7 +214,9 @@ def _calls(rule: Any) -> Iterator[Call]:
         yield from (side for side in (rule.left, rule.right) if isinstance(side, Call))
 
 
-def judge_limits(limits: Sequence[Limit], metrics: pd.DataFrame, gaps: pd.DataFrame) -> tuple[Verdict, ...]:
+def judge_limits(
+    limits: Sequence[Limit], metrics: pd.DataFrame, gaps: pd.DataFrame, *, threshold: str = FALLBACK
+) -> tuple[Verdict, ...]:
     """Judge every limit for every result.
 
     Parameters
@@ -219,6 +225,8 @@ def judge_limits(limits: Sequence[Limit], metrics: pd.DataFrame, gaps: pd.DataFr
         What :func:`parse_limit` gave.
     metrics, gaps
         The measured tables.
+    threshold
+        The rule of decisions in the settings: what metrics of decisions mean where they name no convention.
 
     Raises
     ------
@@ -230,7 +238,7 @@ def judge_limits(limits: Sequence[Limit], metrics: pd.DataFrame, gaps: pd.DataFr
         for call in limit.calls():
             _check_names(limit, call, gaps if call.function in _GAPS else metrics)
         for name, mine, between in _results(metrics, gaps):
-            state, told = _judge(limit.rule, mine, between)
+            state, told = _judge(limit.rule, mine, between, threshold)
             sentence = "; ".join(dict.fromkeys(told))
             if state is None:
                 sentence = f"cannot be judged, which counts as violated: {sentence}"
@@ -274,16 +282,18 @@ def _results(metrics: pd.DataFrame, gaps: pd.DataFrame) -> Iterator[tuple[str, p
         yield ", ".join(shown) or "the table", rows, of.get(key, between.iloc[:0])
 
 
-def _judge(rule: Any, metrics: pd.DataFrame, gaps: pd.DataFrame) -> tuple[bool | None, list[str]]:
+def _judge(
+    rule: Any, metrics: pd.DataFrame, gaps: pd.DataFrame, threshold: str
+) -> tuple[bool | None, list[str]]:
     """Return whether a rule holds (None: unknown) and the numbers it rests on."""
     if isinstance(rule, Joined):
-        found = [_judge(part, metrics, gaps) for part in rule.parts]
+        found = [_judge(part, metrics, gaps, threshold) for part in rule.parts]
         states, told = [state for state, _ in found], [text for _, texts in found for text in texts]
         decisive = rule.word == "or"
         if decisive in states:
             return decisive, told
         return None if None in states else not decisive, told
-    sides = [_number(side, metrics, gaps) for side in (rule.left, rule.right)]
+    sides = [_number(side, metrics, gaps, threshold) for side in (rule.left, rule.right)]
     told = [text for _, text in sides if text]
     left, right = sides[0][0], sides[1][0]
     if left is None or right is None:
@@ -291,26 +301,28 @@ def _judge(rule: Any, metrics: pd.DataFrame, gaps: pd.DataFrame) -> tuple[bool |
     return _COMPARE[rule.operator](left, right), told
 
 
-def _number(side: Call | float, metrics: pd.DataFrame, gaps: pd.DataFrame) -> tuple[float | None, str]:
+def _number(
+    side: Call | float, metrics: pd.DataFrame, gaps: pd.DataFrame, threshold: str
+) -> tuple[float | None, str]:
     if not isinstance(side, Call):
         return side, ""
-    row = _row(side, metrics, gaps)
+    row = _row(side, metrics, gaps, threshold)
     value = None if row is None else row[_GAPS.get(side.function, "value")]
     if value is not None and math.isfinite(value):
         where = f" ({row['group']})" if row is not None and side.function == "worst" else ""
-        return float(value), f"{side} is {float(value):.4g}{where}"
-    reason = "not measured here" if row is None else (row["reason"] or "not defined")
+        tuned = f" (threshold {TUNED}: optimistic)" if row is not None and is_tuned(row["convention"]) else ""
+        return float(value), f"{side} is {float(value):.4g}{where}{tuned}"
+    reason = "not measured here" if row is None else (why(row) or "not defined")
     return None, f"{side} is undefined ({reason})"
 
 
-def _row(call: Call, metrics: pd.DataFrame, gaps: pd.DataFrame) -> Mapping[str, Any] | None:
+def _row(call: Call, metrics: pd.DataFrame, gaps: pd.DataFrame, threshold: str) -> Mapping[str, Any] | None:
     metric, _, variant = call.arguments[0].partition("@")
     table = gaps if call.function in _GAPS else metrics
     rows = table[table["metric"] == metric]
     rows = _of_kind(rows, variant) if call.function in _GAPS else rows
-    if len(rows):
-        known = variant in set(rows["convention"])
-        rows = rows[rows["convention"] == (variant if known else rows["convention"].iloc[0])]
+    named = rows[rows["convention"] == variant]
+    rows = named if len(named) else of_default(rows, threshold)
     rows = rows[rows["attribute"] == (call.arguments[1] if len(call.arguments) > 1 else "all")]
     if call.function == "worst":
         return _worst(rows, lower=metric_words(metric).better == "lower")

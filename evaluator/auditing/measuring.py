@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from evaluator.auditing.coverage import losses
 from evaluator.auditing.layout import Layout, Part
 from evaluator.groups import GroupRule
 from evaluator.measure import (
@@ -38,7 +39,7 @@ class Tables:
     comparisons, across, selection
         What several models say together, see :func:`evaluator.compare.analysis.analyse`.
     failures
-        Schema :data:`evaluator.tables.FAILURES` with dataset, model and usage in front.
+        What could not be measured, by group, see :func:`evaluator.auditing.coverage.losses`.
     """
 
     metrics: pd.DataFrame
@@ -67,7 +68,7 @@ def measure_all(layout: Layout, settings: MeasureSettings, workers: int | None =
 
     from evaluator.compare.analysis import analyse
     from evaluator.statistics.multiplicity import adjust
-    from evaluator.tables import CURVES, FAILURES, GAPS, METRICS, REPLICATES
+    from evaluator.tables import CURVES, GAPS, METRICS, REPLICATES
 
     def one(part: Part) -> Measurement:
         return _measure(part, layout.attributes[str(part.keys.dataset)], layout.rules, settings)
@@ -80,9 +81,8 @@ def measure_all(layout: Layout, settings: MeasureSettings, workers: int | None =
         frame: pd.DataFrame = pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
         return frame.assign(prompt=frame["prompt"].where(frame["prompt"] != "", None))
 
-    failures = [_failures(part, layout) for part in layout.parts]
-    filled = [frame for frame in failures if len(frame)]
-    none = FAILURES.empty_table().to_pandas().assign(dataset="", model="", usage="")
+    lost = [losses(part, layout) for part in layout.parts]
+    filled = [frame for frame in lost if len(frame)]
     metrics = joined([m.metrics for m in measured], METRICS)
     gaps = adjust(joined([m.gaps for m in measured], GAPS), alpha=settings.alpha)
     replicates = joined([m.replicates for m in measured], REPLICATES)
@@ -96,7 +96,7 @@ def measure_all(layout: Layout, settings: MeasureSettings, workers: int | None =
         comparisons=together.comparisons,
         across=together.across,
         selection=together.selection,
-        failures=pd.concat(filled, ignore_index=True) if filled else none,
+        failures=pd.concat(filled, ignore_index=True) if filled else lost[0],
     )
 
 
@@ -135,22 +135,3 @@ def _only(measured: Measurement, column: str, values: Sequence[str]) -> Measurem
     return Measurement(
         kept(measured.metrics), kept(measured.gaps), measured.curves, kept(measured.replicates)
     )
-
-
-def _failures(part: Part, layout: Layout) -> pd.DataFrame:
-    """Count the measured split's rows that could not be used, by group."""
-    import pyarrow as pa
-
-    from evaluator.failures import count_failures
-    from evaluator.tables import FAILURES, NOT_FAILURES
-
-    rows = part.rows if part.target is None else part.rows[part.rows["split"] == "test"]
-    if rows["status"].isin(NOT_FAILURES).all():
-        nothing: pd.DataFrame = FAILURES.empty_table().to_pandas()
-        return nothing
-    table = pa.table({name: pa.array(rows[name], pa.string()) for name in ("sample_id", "status")})
-    attributes = layout.attributes[str(part.keys.dataset)]
-    frame: pd.DataFrame = count_failures(table, attributes, layout.rules).to_pandas()
-    for place, name in enumerate(("dataset", "model", "usage")):
-        frame.insert(place, name, getattr(part.keys, name) or "")
-    return frame

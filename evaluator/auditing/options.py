@@ -77,6 +77,10 @@ class Source:
     on: str | None = None
 
 
+#: The role of columns that have none.
+NOT_USED = "not used"
+
+
 @dataclass(frozen=True)
 class Role:
     """What some columns were taken for, and why."""

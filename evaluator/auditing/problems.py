@@ -15,6 +15,7 @@ from evaluator.auditing import names
 from evaluator.auditing.columns import coded, is_list, is_number, numbers, shown
 from evaluator.auditing.names import Affixed
 from evaluator.auditing.options import Hints, Role
+from evaluator.auditing.questions import Missing
 from evaluator.auditing.roles import require
 from shards.errors import UserError
 
@@ -107,9 +108,11 @@ def find_problems(frame: pd.DataFrame, hints: Hints, taken: set[str]) -> Problem
             *(a.column for a in names.affixed(rest, names.PRED)),
         ]
         if not found:
-            raise UserError(
+            likely = [column for column in rest if _has_fractions(frame[column])]
+            raise Missing(
                 f"no column holds the scores for {label!r}: name it with --score (or predicted classes with --pred). Columns:"
-                f" {shown(list(frame.columns), 20)}."
+                f" {shown(list(frame.columns), 20)}.",
+                ("--score", *(likely[:1] or ["COLUMN"])),
             )
         return _labels_only(frame, label, found, said, "named like predicted classes; there are no scores")
     return _one_label(frame, hints, label, second, scores, rest, said, "given" if given else "")
@@ -211,7 +214,7 @@ def _label(
     first = list(hints.target) or names.named(free, names.LABEL)
     second = [c for c in names.named(free, names.LABEL_SECOND) if c not in first]
     if len(first) > 1:
-        raise UserError(f"several columns could hold the true class: {shown(first)}. Name it with --target.")
+        raise _several_labels(first)
     if first:
         long = [
             c for c in names.named(free, names.TARGET_NAMES) if c != first[0] and _names_targets(frame[c])
@@ -236,13 +239,22 @@ def _label(
             )
         return first[0], long[0] if long else None, tuple(said)
     if len(second) > 1:
-        raise UserError(f"several columns could hold the true class: {shown(second)}. Name it with --target.")
+        raise _several_labels(second)
     if not second:
-        raise UserError(
+        likely = [
+            c for c in free if c not in _score_columns(frame, free) and len(coded(frame[c]).values) == 2
+        ]
+        raise Missing(
             "no column holds the true class: name it with --target (several for several findings). Columns:"
-            f" {shown(list(frame.columns), 20)}."
+            f" {shown(list(frame.columns), 20)}.",
+            ("--target", *(likely[:1] or ["COLUMN"])),
         )
     return second[0], None, (Role("label", (second[0],), "named like the true class", "--target"),)
+
+
+def _several_labels(columns: Sequence[str]) -> Missing:
+    told = f"several columns could hold the true class: {shown(columns)}. Name it with --target."
+    return Missing(told, ("--target", columns[0]))
 
 
 def normal_class(column: str) -> bool:
@@ -306,7 +318,8 @@ def _agreed(frame: pd.DataFrame, scores: Sequence[str], affixes: Mapping[str, st
     if len(plain) > 1 and len(lists) == 1:
         plain = lists
     elif len(plain) > 1 or (plain and len(scores) > 1):
-        raise UserError(f"several columns could be the score: {shown(list(scores))}. Name it with --score.")
+        told = f"several columns could be the score: {shown(list(scores))}. Name it with --score."
+        raise Missing(told, ("--score", plain[0]))
     return plain or scores
 
 

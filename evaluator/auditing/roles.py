@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluator.auditing import names
-from evaluator.auditing.columns import coded, is_plain, shown
+from evaluator.auditing.columns import coded, is_number, is_plain, shown
 from evaluator.auditing.options import Hints, Role
+from evaluator.auditing.questions import Missing, Questions
 from shards.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
+#: A column of texts with at most this many values is proposed as an attribute.
+MOST_LIKELY_GROUPS = 20
 #: Keys of results that tables may carry under these very names.
 KEY_COLUMNS = ("dataset", "model", "usage", "mitigation", "seed", "prompt", "structure")
 
@@ -79,22 +82,25 @@ def require(frame: pd.DataFrame, columns: Sequence[str], option: str) -> None:
             raise unknown_name("column", column, list(frame.columns), hint=f"({option})")
 
 
-def find_roles(frame: pd.DataFrame, hints: Hints) -> Roles:
-    """Find out what rows are of.
+def find_roles(frame: pd.DataFrame, hints: Hints, questions: Questions) -> Roles:
+    """Find out what rows are of; whose they are and what is compared may stay open among the `questions`.
 
     Raises
     ------
     UserError
-        If a named column does not exist, or several columns could be meant, or none.
+        If a named column does not exist, or several columns could be meant.
     """
     require(frame, [hints.sample] if hints.sample is not None else [], "--sample")
-    subject, who = _subject(frame, hints)
+    nobody: tuple[str | None, Role] = (None, Role("subject", (), "not known", "--subject"))
+    subject, who = questions.settle(lambda: _subject(frame, hints), nobody)
     keys, of = _keys(frame, hints)
     split, when = _split(frame, hints)
     taken = {subject, *keys.values(), split.column if split else None}
     _require_plain(frame, [column for column in (*taken, hints.sample) if column is not None])
     sample, which = _sample(frame, hints, {column for column in taken if column}, list(keys.values()))
-    attributes, whose = _attributes(frame, hints, {column for column in (*taken, sample) if column})
+    used = {column for column in (*taken, sample) if column}
+    nothing: tuple[tuple[str, ...], list[Role]] = ((), [])
+    attributes, whose = questions.settle(lambda: _attributes(frame, hints, used), nothing)
     return Roles(subject, sample, split, keys, attributes, (who, which, *of, *when, *whose))
 
 
@@ -118,18 +124,34 @@ def _subject(frame: pd.DataFrame, hints: Hints) -> tuple[str | None, Role]:
     people = names.named(columns, names.SUBJECT)
     found = people or names.named(columns, names.SUBJECT_STAND_INS)
     if len(found) > 1:
-        raise UserError(
-            f"several columns could say whose sample a row is: {shown(found)}. Name it with --subject."
+        raise Missing(
+            f"several columns could say whose sample a row is: {shown(found)}. Name it with --subject.",
+            ("--subject", found[0]),
         )
     if not found:
         ids = names.named(columns, names.SAMPLE)
         hint = f" (ids of samples, not of people: {shown(ids)})" if ids else ""
-        raise UserError(
+        likely = [column for column in columns if column not in ids and _repeats_like_ids(frame[column])]
+        raise Missing(
             "no column says whose sample a row is, and samples of one person are not independent: name the person's column with"
-            f" --subject, or say --no-subject if every row is another person. Columns: {shown(columns, 20)}{hint}."
+            f" --subject, or say --no-subject if every row is another person. Columns: {shown(columns, 20)}{hint}.",
+            ("--subject", likely[0]) if likely else ("--no-subject",),
         )
     why = "named like one" if people else "named like what several samples share; it stands for the person"
     return found[0], Role("subject", (found[0],), why, "--subject")
+
+
+def _repeats_like_ids(column: pd.Series[str]) -> bool:
+    """Return whether a column has the look of ids of people with several rows: many texts or codes, each a few times."""
+    if _is_attribute(str(column.name)) or not is_plain(column):
+        return False
+    known = coded(column)
+    many = MOST_LIKELY_GROUPS < len(known.values) < len(column)
+    return (
+        many
+        and bool((known.codes >= 0).all())
+        and not (is_number(column) and any("." in v for v in known.values))
+    )
 
 
 def _sample(
@@ -235,15 +257,27 @@ def _attributes(frame: pd.DataFrame, hints: Hints, taken: set[str]) -> tuple[tup
     found = [column for column in frame.columns if column not in taken and _is_attribute(column)]
     attributes = tuple(dict.fromkeys([*found, *asked]))
     if not attributes:
-        raise UserError(
+        answers = names.named(list(frame.columns), (*names.LABEL, *names.LABEL_SECOND, *names.PRED))
+        others = {*taken, *hints.target, *hints.pred, *answers}
+        likely = [column for column in frame.columns if column not in others and forms_groups(frame[column])]
+        raise Missing(
             "no column is called like an attribute of people (sex, age, race, ...): name those whose groups are compared with"
-            f" --attributes. Columns: {shown(list(frame.columns), 20)}."
+            f" --attributes. Columns: {shown(list(frame.columns), 20)}.",
+            ("--attributes", ",".join(likely[:2]) or "COLUMN"),
         )
     return attributes, [
         Role(
             "attributes", attributes, "named like attributes of people" if found else "given", "--attributes"
         )
     ]
+
+
+def forms_groups(column: pd.Series[str]) -> bool:
+    """Return whether a column holds texts that could be groups: a few values, most of them more than once."""
+    if not is_plain(column) or is_number(column):
+        return False
+    values = coded(column).values
+    return 1 < len(values) <= min(MOST_LIKELY_GROUPS, len(column) // 2)
 
 
 def _is_attribute(column: str) -> bool:

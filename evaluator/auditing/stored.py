@@ -26,6 +26,13 @@ def is_stored(frame: pd.DataFrame) -> bool:
     return set(frame.columns) >= _PREDICTIONS or set(frame.columns) >= _SEGMENTATIONS
 
 
+def stored_columns() -> set[str]:
+    """Return the columns of FairRay's own tables, read or not."""
+    from evaluator.tables import PREDICTIONS, SEGMENTATIONS
+
+    return {*PREDICTIONS.names, *SEGMENTATIONS.names}
+
+
 def stored_keys(frame: pd.DataFrame) -> dict[str, str]:
     """Return the keys that only FairRay's tables have."""
     return {name: name for name in _MORE_KEYS if name in frame.columns}

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evaluator.auditing.limits import RESULT_KEYS, Verdict
-from evaluator.auditing.options import Role
+from evaluator.auditing.defaults import TUNED, is_tuned, of_default
+from evaluator.auditing.limits import RESULT_KEYS
+from evaluator.auditing.summary_rows import (
+    result_name,
+    tell_coverage,
+    tell_detectable,
+    tell_failures,
+    tell_left_out,
+    tell_limits,
+    tell_roles,
+)
+from evaluator.auditing.wording import claim_words, metric_name
 from evaluator.report.grid import records, why
 from evaluator.report.words import clean, interval, is_undefined, metric_words, number, p_value, plural
-from evaluator.statistics.multiplicity import PRIMARY
+from evaluator.statistics.multiplicity import PRIMARY, TESTED
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from evaluator.auditing.result import AuditResult
 
 #: With more results than this each has one line; the tables hold the groups.
 DETAILED = 4
 #: More differences between models than this are left to the tables.
 MOST_DIFFERENCES = 10
+#: End of the convention of gaps whose groups were re-weighted.
+STANDARDISED = "-standardised"
 _HEADLINES = (*PRIMARY, "balanced_accuracy", "accuracy", "iou")
+_DECIDED = ("accuracy", "balanced_accuracy", "sensitivity", "specificity")
+_ALSO = (*_DECIDED, "ece", "iou", "hd95_mm")
 
 
 class Result(NamedTuple):
@@ -32,6 +48,8 @@ class Result(NamedTuple):
         What it is judged by.
     metrics, claims
         Rows of the metrics and findings tables about that.
+    gaps
+        Tested gaps of that metric, re-weighted ones too.
     """
 
     name: str
@@ -39,22 +57,30 @@ class Result(NamedTuple):
     convention: str
     metrics: pd.DataFrame
     claims: pd.DataFrame
+    gaps: pd.DataFrame
 
     @property
     def overall(self) -> pd.Series[Any]:
         """The row of all samples."""
         return self.metrics[self.metrics["attribute"] == "all"].iloc[0]
 
+    def gap(self, attribute: str) -> Mapping[str, Any] | None:
+        """Return the gap behind the claim about an attribute."""
+        rows = self.gaps[(self.gaps["attribute"] == attribute) & (self.gaps["convention"] == self.convention)]
+        return next(iter(records(rows)), None)
 
-def results_of(metrics: pd.DataFrame, findings: pd.DataFrame) -> list[Result]:
+
+def results_of(metrics: pd.DataFrame, findings: pd.DataFrame, gaps: pd.DataFrame, rule: str) -> list[Result]:
     """Return the results of an audit in the order of its table, each by its headline metric.
 
-    That is AUC or Dice; where they are not defined, the first of balanced accuracy, accuracy and IoU that is.
+    That is AUC or Dice; where they are not defined, the first of balanced accuracy, accuracy and IoU that is; always under its
+    default convention (`rule` is that of decisions), whatever other formulas were asked for.
     """
     keys = RESULT_KEYS
     rows = metrics[metrics["metric"] != "threshold"]
-    filled, claims = (
-        t.assign(**{k: t[k].astype(object).where(t[k].notna(), "") for k in keys}) for t in (rows, findings)
+    filled, claims, between = (
+        t.assign(**{k: t[k].astype(object).where(t[k].notna(), "") for k in keys})
+        for t in (rows, findings, gaps)
     )
     several = ("dataset",) if filled["dataset"].nunique() > 1 else ()
     told = (*several, "target", "structure", "prompt", "model", "usage", "mitigation", "seed")
@@ -62,70 +88,49 @@ def results_of(metrics: pd.DataFrame, findings: pd.DataFrame) -> list[Result]:
     for values, mine in filled.groupby(keys, sort=False):
         named = dict(zip(keys, values, strict=True))
         overall = mine[mine["attribute"] == "all"]
-        metric, convention = _headline(overall)
+        metric, convention = _headline(overall, rule)
         chosen = mine[(mine["metric"] == metric) & (mine["convention"] == convention)]
         about = claims[(claims["metric"] == metric) & (claims["convention"] == convention)]
+        apart = between[(between["metric"] == metric) & (between["kind"] == TESTED)]
         for key, value in named.items():
-            about = about[about[key] == value]
+            about, apart = about[about[key] == value], apart[apart[key] == value]
         shown = [str(named[key]) for key in told if named[key] != ""]
-        found.append(Result(", ".join(shown), metric, convention, chosen, about))
+        found.append(Result(", ".join(shown), metric, convention, chosen, about, apart))
     return found
 
 
-def _headline(overall: pd.DataFrame) -> tuple[str, str]:
-    defined = overall[overall["status"] == "ok"]
-    for name in _HEADLINES:
-        rows = defined[defined["metric"] == name]
-        if len(rows):
-            return name, str(rows["convention"].iloc[0])
-    first = (defined if len(defined) else overall).iloc[0]
+def _headline(overall: pd.DataFrame, rule: str) -> tuple[str, str]:
+    names = [name for name in _HEADLINES if (overall["metric"] == name).any()]
+    for name in names or overall["metric"].head(1).tolist():
+        row = of_default(overall[overall["metric"] == name], rule).iloc[0]
+        if row["status"] == "ok":
+            return name, str(row["convention"])
+    first = of_default(overall[overall["metric"] == overall["metric"].iloc[0]], rule).iloc[0]
     return str(first["metric"]), str(first["convention"])
 
 
-def write_summary(
-    name: str,
-    metrics: pd.DataFrame,
-    failures: pd.DataFrame,
-    findings: pd.DataFrame,
-    comparisons: pd.DataFrame,
-    said: Sequence[Role],
-    notes: Sequence[str],
-    *,
-    alpha: float,
-    verdicts: Sequence[Verdict] = (),
-) -> str:
-    """Say what an audit found, in words and small tables of plain text.
-
-    Parameters
-    ----------
-    name
-        Of the table.
-    metrics, failures, findings, comparisons
-        What was measured, what could not be, what is claimed, and how models differ.
-    said, notes
-        What columns were taken for, and what was assumed.
-    alpha
-        Intervals have level 1 - alpha.
-    verdicts
-        Limits that were judged.
-    """
-    results = results_of(metrics, findings)
-    parts: list[tuple[str, Iterable[str]]] = [("In short", _short(results))]
+def write_summary(result: AuditResult) -> str:
+    """Say what an audit found, in words and small tables of plain text: verdicts on limits first, then the answer."""
+    alpha, rule = result.settings.alpha, result.settings.threshold
+    results = results_of(result.groups, result.findings, result.gaps, rule)
+    parts: list[tuple[str, Iterable[str]]] = [
+        ("Limits", tell_limits(result.limits)),
+        ("In short", _short(results, result)),
+    ]
     if len(results) > DETAILED:
-        parts.append(("Results", _lines(results, alpha)))
+        parts.append(("Results", _lines(results, result)))
     else:
         parts += [
-            (f"Result: {result.name}" if result.name else "Result", _detail(result, metrics, alpha))
-            for result in results
+            (f"Result: {one.name}" if one.name else "Result", _detail(one, result.groups, alpha, rule))
+            for one in results
         ]
     parts += [
-        ("Models compared", _differences(results, comparisons, alpha)),
-        ("Not measured", _failures(failures)),
-        ("How the table was read", _roles(said)),
-        ("What to know", (f"- {note}" for note in notes)),
-        ("Limits", _limits(verdicts)),
+        ("Models compared", _differences(results, result.comparisons, alpha)),
+        ("Not measured", tell_failures(result.tables.failures)),
+        ("How the table was read", tell_roles(result.roles)),
+        ("What to know", (f"- {note}" for note in result.notes)),
     ]
-    lines = [f"# Audit of {name}"]
+    lines = [f"# Audit of {result.name}"]
     for title, body in parts:
         told = list(body)
         if told:
@@ -133,10 +138,16 @@ def write_summary(
     return "\n".join(clean(line) for line in lines) + "\n"
 
 
-def _short(results: Sequence[Result]) -> Iterator[str]:
+def _short(results: Sequence[Result], audit: AuditResult) -> Iterator[str]:
     import pandas as pd
 
-    claims = pd.concat([r.claims.assign(result=r.name) for r in results], ignore_index=True)
+    yield from tell_coverage(audit.coverage, DETAILED)
+    yield from tell_left_out(audit.left_out)
+    names = [f"({r.name}) " if r.name and len(results) > 1 else "" for r in results]
+    claims = pd.concat(
+        [r.claims.assign(words=_sentences(r, name)) for r, name in zip(results, names, strict=True)],
+        ignore_index=True,
+    )
     if not len(claims):
         yield "There was nothing to compare."
         return
@@ -148,25 +159,30 @@ def _short(results: Sequence[Result]) -> Iterator[str]:
         f" {unclear} that this table cannot decide."
     )
     for row in parts[0].to_dict("records"):
-        where = f"({row['result']}) " if several and row["result"] else ""
-        yield f"- GAP {where}{row['sentence']}"
+        yield f"- GAP {row['words']}"
     if none and not several:
-        yield f"- no reliable gap by {', '.join(parts[1]['attribute'])}"
+        yield f"- no reliable gap by {tell_detectable(parts[1])}"
     if unclear and not several:
         yield f"- not decided: by {', '.join(parts[2]['attribute'])}; that no gap was found does not show that there is none"
     elif unclear:
         yield "- where it cannot be decided, that no gap was found does not show that there is none"
 
 
-def _detail(result: Result, metrics: pd.DataFrame, alpha: float) -> Iterator[str]:
+def _sentences(result: Result, where: str) -> list[str]:
+    """Say each claim in words, after the result's name."""
+    return [
+        f"{where}{metric_name(claim['metric'])} by {claim['attribute']}: {claim_words(claim)}"
+        for claim in records(result.claims)
+    ]
+
+
+def _detail(result: Result, metrics: pd.DataFrame, alpha: float, rule: str) -> Iterator[str]:
     words = metric_words(result.metric)
     row = result.overall
     yield f"{_value(row, result.metric, alpha)}; {_counts(row)}"
     if words.meaning:
         yield f"({words.label}: {words.meaning})"
-    others = _others(result, metrics)
-    if others:
-        yield f"Also, over all samples: {others}"
+    yield from _others(result, metrics, rule)
     for attribute, rows in result.metrics[result.metrics["attribute"] != "all"].groupby(
         "attribute", sort=False
     ):
@@ -174,11 +190,27 @@ def _detail(result: Result, metrics: pd.DataFrame, alpha: float) -> Iterator[str
         yield from _grid(str(attribute), rows, result.metric, alpha)
         claims = result.claims[result.claims["attribute"] == attribute]
         yield from (f"-> {_told(claim)}" for claim in records(claims))
+        yield from _standardised(result, str(attribute), result.gap(str(attribute)))
+
+
+def _standardised(result: Result, attribute: str, plain: Mapping[str, Any] | None) -> Iterator[str]:
+    """Say what is left of a gap when groups are re-weighted, for each attribute that they were made alike in."""
+    words = metric_words(result.metric)
+    for row in records(result.gaps[result.gaps["attribute"] == attribute]):
+        base, _, derived = str(row["convention"]).partition("|")
+        if base != result.convention or not derived.endswith(STANDARDISED):
+            continue
+        about = f"-> re-weighted to the same {derived.removesuffix(STANDARDISED)} in all groups:"
+        if is_undefined(row["raw"]):
+            yield f"{about} the gap is not defined ({why(row)})"
+            continue
+        was = "" if plain is None else f" (was {number(plain['raw'], words.decimals)})"
+        yield f"{about} gap {number(row['raw'], words.decimals)}{was}, adjusted p {p_value(row['p_adjusted'])}"
 
 
 def _told(claim: Mapping[str, Any]) -> str:
     """Say a claim below its group table, without repeating what stands there."""
-    text = str(claim["sentence"]).removeprefix(f"{claim['metric']} by {claim['attribute']}: ")
+    text = claim_words(claim)
     finding = str(claim["finding"])
     return text if text.startswith((finding, "cannot be judged")) else f"{finding}: {text}"
 
@@ -199,36 +231,55 @@ def _counts(row: Any) -> str:
     text = f"{plural(int(row['n']), 'sample')} of {plural(int(row['n_subjects']), 'subject')}"
     if not is_undefined(row["n_pos"]):
         text += f", {int(row['n_pos']):,} positive"
-    return text + (f"; {int(row['n_failed']):,} could not be measured" if row["n_failed"] else "")
+    return text
 
 
-def _others(result: Result, metrics: pd.DataFrame) -> str:
-    """Say the other common metrics of a result, under their first convention."""
+def _others(result: Result, metrics: pd.DataFrame, rule: str) -> Iterator[str]:
+    """Say the other common metrics of a result: under their default conventions, then under each threshold asked for."""
     rows = metrics[metrics["attribute"] == "all"]
     row = result.overall
     for key in RESULT_KEYS:
         rows = rows[rows[key].isna() if row[key] == "" else rows[key] == row[key]]
-    told = []
-    for metric in ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ece", "iou", "hd95_mm"):
-        first = rows[(rows["metric"] == metric) & (rows["status"] == "ok")].head(1)
-        if len(first) and metric != result.metric:
-            words = metric_words(metric)
-            label = words.label.lower() if words.label[1:2].islower() else words.label
-            told.append(f"{label} {number(first['value'].iloc[0], words.decimals)}")
-    return ", ".join(told) + (f" (decisions: {_decisions(rows)})" if _decisions(rows) else "") if told else ""
-
-
-def _decisions(rows: pd.DataFrame) -> str:
-    cut = rows[rows["metric"] == "threshold"].head(1)
-    if not len(cut):
-        return ""
-    row = cut.iloc[0]
-    chosen = (
-        f"chosen on val by {row['convention']}"
-        if str(row["convention"]).startswith("val:")
-        else "fixed beforehand"
+    cuts = rows[rows["metric"] == "threshold"]
+    own = of_default(cuts, rule)
+    told = _values(
+        rows, [name for name in _ALSO if name != result.metric], lambda some: of_default(some, rule)
     )
-    return f"positive from a score of {number(row['value'])}, {chosen}"
+    if told:
+        decided = "".join(f" (decisions: {_decision(cut)})" for cut in records(own))
+        yield f"Also, over all samples: {told}{decided}"
+    for cut in records(cuts[~cuts["convention"].isin(own["convention"])]):
+        name = cut["convention"]
+        told = _values(rows, _DECIDED, _under(name))
+        if told:
+            yield f"By {name}: {told} (decisions: {_decision(cut)})"
+
+
+def _under(convention: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda rows: rows[rows["convention"] == convention]
+
+
+def _values(rows: pd.DataFrame, metrics: Iterable[str], under: Callable[[pd.DataFrame], pd.DataFrame]) -> str:
+    told = []
+    for metric in metrics:
+        first = under(rows[rows["metric"] == metric]).head(1)
+        if len(first) and first["status"].iloc[0] == "ok":
+            decimals = metric_words(metric).decimals
+            told.append(f"{metric_name(metric)} {number(first['value'].iloc[0], decimals)}")
+    return ", ".join(told)
+
+
+def _decision(cut: Mapping[str, Any]) -> str:
+    """Say from where on a score is positive, and how that was chosen."""
+    rule = str(cut["convention"])
+    chosen = "fixed beforehand"
+    if is_tuned(rule):
+        chosen = f"{TUNED}: optimistic"
+    elif rule.startswith("val:"):
+        chosen = f"chosen on val by {rule}"
+    elif isinstance(cut["reason"], str):
+        chosen = str(cut["reason"])
+    return f"positive from a score of {number(cut['value'])}, {chosen}"
 
 
 def _grid(attribute: str, rows: pd.DataFrame, metric: str, alpha: float) -> Iterator[str]:
@@ -251,14 +302,20 @@ def _grid(attribute: str, rows: pd.DataFrame, metric: str, alpha: float) -> Iter
         yield f"  {first}  {middle}  {cells[4]:<{widths[4]}}  {cells[5]}".rstrip()
 
 
-def _lines(results: Sequence[Result], alpha: float) -> Iterator[str]:
+def _lines(results: Sequence[Result], audit: AuditResult) -> Iterator[str]:
+    rows = {result_name(item, audit.coverage): item for item in audit.coverage}
     for result in results:
         found = result.claims.loc[result.claims["finding"] == "gap found", "attribute"].tolist()
         unclear = result.claims.loc[result.claims["finding"] == "cannot judge", "attribute"].tolist()
         told = f"gap by {', '.join(found)}" if found else "no gap found"
         more = f"; cannot judge {', '.join(unclear)}" if unclear else ""
-        yield f"- {result.name}: {_value(result.overall, result.metric, alpha)}; {_counts(result.overall)}; {told}{more}"
+        lost = rows[result.name].sentence if result.name in rows and rows[result.name].lacking else ""
+        value = _value(result.overall, result.metric, audit.settings.alpha)
+        yield f"- {result.name}: {value}; {_counts(result.overall)}{lost and f' ({lost})'}; {told}{more}"
     yield ""
+    if audit.settings.standardize:
+        made_alike = " and ".join(audit.settings.standardize)
+        yield f"Gaps re-weighted to the same {made_alike} are in gaps.csv (convention ...{STANDARDISED})."
     yield "The groups of each result are in groups.csv and in the report."
 
 
@@ -293,27 +350,3 @@ def _arm(row: Mapping[str, Any], prefix: str) -> str:
 
 def _there(value: Any) -> bool:
     return isinstance(value, str) and value != ""
-
-
-def _failures(failures: pd.DataFrame) -> Iterator[str]:
-    for row in failures.to_dict("records"):
-        where = ", ".join(str(row[key]) for key in ("model", "usage") if row[key])
-        group = "all samples" if row["attribute"] == "all" else f"{row['attribute']} {row['group']}"
-        about = ", ".join(part for part in (where, group) if part)
-        yield f"- {about}: {int(row['rows']):,} rows ({100 * row['share']:.1f} %) {row['status']}"
-
-
-def _roles(said: Sequence[Role]) -> Iterator[str]:
-    width = max((len(role.role) for role in said), default=0)
-    for role in said:
-        columns = ", ".join(role.columns[:8]) + (
-            f", ... ({len(role.columns)} columns)" if len(role.columns) > 8 else ""
-        )
-        option = f" [{role.option}]" if role.option else ""
-        yield f"    {role.role:<{width}}  {columns or '-'}: {role.why}{option}"
-
-
-def _limits(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    for verdict in verdicts:
-        state = "VIOLATED" if verdict.violated else "kept"
-        yield f"- {state}: {verdict.limit} ({verdict.result}): {verdict.sentence}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from evaluator.auditing.columns import shown
+from evaluator.auditing.columns import like_values, shown
 from evaluator.auditing.names import NEGATIVE, POSITIVE
 from evaluator.auditing.problems import MOST_CLASSES
 from shards.card import Target
@@ -51,6 +51,7 @@ def decide_classes(
     UserError
         If the class of interest cannot be told, or values have no score.
     """
+    asked = None if asked is None else like_values(asked, [*found, *scored])
     if len(found) > MOST_CLASSES:
         raise UserError(
             f"column {name!r} has {len(found):,} different values (at most {MOST_CLASSES} classes): it looks like an id or a"

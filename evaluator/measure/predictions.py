@@ -126,7 +126,10 @@ def _thresholds(reading: Reading, val: Reading, settings: MeasureSettings) -> tu
         threshold = choose_threshold(rule, rows.data.score, rows.data.is_positive)
         seen = settings.split == "val" and threshold.n > 0
         chosen.append(replace(threshold, optimistic=True) if seen else threshold)
-    return tuple({threshold.convention: threshold for threshold in reversed(chosen)}.values())[::-1]
+    first: dict[str, Threshold] = {}
+    for threshold in chosen:  # the default one stays in front where a preset names it again
+        first.setdefault(threshold.convention, threshold)
+    return tuple(first.values())
 
 
 def _threshold_row(threshold: Threshold) -> Row:

@@ -140,9 +140,9 @@ def is_primary(gaps: pd.DataFrame) -> pd.Series[bool]:
     plain = ~gaps["convention"].str.contains("|", regex=False)
     primary = gaps["metric"].isin(PRIMARY) & plain
     dataset = gaps["dataset"].fillna("")
-    with_tests = set(dataset[primary & _is_test(gaps)])
-    instead = ~dataset.isin(with_tests) & (gaps["metric"] == STAND_IN) & plain
-    return primary | instead
+    stand_in = (gaps["metric"] == STAND_IN) & plain
+    replaced = set(dataset[stand_in & _is_test(gaps)]) - set(dataset[primary & _is_test(gaps)])
+    return (primary & ~dataset.isin(replaced)) | (stand_in & dataset.isin(replaced))
 
 
 def _is_test(gaps: pd.DataFrame) -> pd.Series[bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,8 +42,16 @@ def run(table: Path, folder: Path | None, as_json: bool, bins: Sequence[str], op
         0, or 1 where a limit is violated.
     """
     from evaluator import audit
+    from evaluator.auditing.questions import Missing
+    from evaluator.auditing.result import check_folder
 
-    result = audit(table, bins=_bins(bins), **options)
+    if folder is not None:
+        check_folder(folder)
+    try:
+        result = audit(table, bins=bins, **options)
+    except Missing as missing:
+        command = shlex.join(["fairray", *sys.argv[1:], *missing.options])
+        raise UserError(f"{missing}\nFor example, if that is right: {command}") from None
     written = result.write(folder or Path(f"{result.name}-audit"))
     if as_json:
         print_json(_as_json(result, written))
@@ -59,21 +69,6 @@ def run(table: Path, folder: Path | None, as_json: bool, bins: Sequence[str], op
     return VIOLATED if result.violated else 0
 
 
-def _bins(given: Sequence[str]) -> dict[str, list[float]]:
-    edges: dict[str, list[float]] = {}
-    for text in given:
-        name, equals, values = text.rpartition("=")
-        try:
-            edges[name.strip()] = [float(value) for value in values.split(",")]
-        except ValueError:
-            equals = ""
-        if not equals or not name.strip():
-            raise UserError(
-                f"--bins must be an attribute and rising numbers such as age=40,60,80, got {text!r}."
-            )
-    return edges
-
-
 def _as_json(result: AuditResult, written: Path) -> dict[str, Any]:
     overall = result.groups[result.groups["attribute"] == "all"]
     return {
@@ -83,6 +78,11 @@ def _as_json(result: AuditResult, written: Path) -> dict[str, Any]:
         "results": _records(overall),
         "gaps": _records(result.gaps),
         "findings": _records(result.findings),
+        "rows": [
+            {**item.result, "rows": item.rows, "measured": item.measured, "lacking": dict(item.lacking)}
+            for item in result.coverage
+        ],
+        "not_compared": dict(result.left_out),
         "limits": [vars(verdict) for verdict in result.limits],
         "report": str(written / "report.html"),
         "folder": str(written),

@@ -195,7 +195,7 @@ def test_a_failed_row_of_fairrays_predictions_stays_a_failure():
     rows.loc[3, ["score", "predicted"]] = [np.nan, None]
     result = audited(rows)
     assert overall(result, "auc")["n_failed"] == 1
-    assert "decode_error" in result.summary
+    assert "119 measured, 1 left out (decode error)" in result.summary
 
 
 def test_masks_scores_are_means_over_subjects():
@@ -282,7 +282,7 @@ def test_thresholds_are_chosen_on_val_rows_and_only_test_rows_are_measured():
 def test_without_val_nothing_is_tuned_and_it_says_so():
     result = audited(table())
     assert overall(result, "threshold")["convention"] == "fixed:0.5"
-    assert any("nothing was tuned" in note for note in result.notes)
+    assert any("Nothing was tuned" in note for note in result.notes)
     with pytest.raises(UserError, match="names none"):
         audited(table(), threshold="val:f1")
 
@@ -348,3 +348,23 @@ def test_categories_and_named_indexes_are_read_as_their_values():
     frame = table()
     other = frame.assign(sex=frame["sex"].astype("category")).set_index("patient_id")
     pd.testing.assert_frame_equal(audited(frame).groups, audited(other).groups)
+
+
+def test_a_stored_table_may_hold_targets_of_different_numbers_of_classes():
+    rng = np.random.default_rng(3)
+    rows = []
+    for target, classes in (("malignant", ("benign", "malignant")), ("dx", ("mel", "nv", "bkl"))):
+        for number in range(150):
+            label = classes[number % len(classes)]
+            scores = rng.dirichlet(np.ones(len(classes)) + 3 * (np.array(classes) == label))
+            rows.append(
+                {
+                    "sample_id": f"s{number}", "subject_id": f"p{number}", "split": "test", "target": target,
+                    "label": label, "predicted": classes[int(scores.argmax())], "scores": scores.tolist(),
+                    "score": scores[1] if len(classes) == 2 else None, "logits": None, "status": "ok", "reason": None,
+                    "dataset": "d", "model": "m", "usage": "u", "sex": ["f", "m"][number // 3 % 2],
+                }
+            )  # fmt: skip
+    result = audited(pd.DataFrame(rows))
+    for target in ("malignant", "dx"):
+        assert overall(result, "auc", target=target)["status"] == "ok"

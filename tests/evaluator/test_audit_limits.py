@@ -35,7 +35,7 @@ def test_every_function_reads_the_number_of_the_tables(result):
         "adjusted_gap(auc,sex)": gap["adjusted"],
         "raw_gap(auc, sex)": gap["raw"],
         "p(auc,sex)": gap["p_adjusted"],
-        "detectable(auc,sex)": gap["detectable"],
+        "detectable(auc,sex)": gap["detectable_adjusted"],
         "worst(auc,sex)": groups["value"].min(),
         "value(auc)": everyone["value"],
         "value(auc, sex, female)": groups.loc["female", "value"],

@@ -41,11 +41,11 @@ def test_a_violated_limit_is_exit_code_1_and_names_its_numbers(done):
 def test_the_summary_says_the_answer_and_what_was_taken_for_what(done):
     _, ran = done
     for said in (
-        "GAP auc by sex: male is better than female",
+        "GAP AUC by sex: male is better than female",
         "320 samples of 160 subjects",
         "subject     patient: named like one [--subject]",
         "sex: 12 rows are unknown: empty (12)",
-        "nothing was tuned on this table",
+        "Nothing was tuned on this table",
         "report: predictions-audit/report.html",
     ):
         assert said in ran.stdout
@@ -100,6 +100,35 @@ def test_what_a_user_can_mend_is_one_message_and_exit_code_2(arguments, said, tm
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_missing_is_asked_for_at_once_with_a_command_to_copy(tmp_path):
+    table = (
+        pd.read_csv(EXAMPLE).rename(columns={"patient": "wer"}).drop(columns=["sex", "age"], errors="ignore")
+    )
+    table["hospital"] = ["a", "b"] * (len(table) // 2)
+    table.to_csv(tmp_path / "my table.csv", index=False)
+    ran = fairray_audit("my table.csv", "--seed", "1", cwd=tmp_path)
+    assert ran.returncode == 2
+    command = ran.stderr.partition("if that is right: ")[2]
+    assert " ".join(command.split()).startswith(
+        "fairray audit 'my table.csv' --seed 1 --subject wer --attributes hospital"
+    )
+
+
+def test_a_file_in_the_place_of_the_folder_stops_the_audit_before_it_begins(tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    ran = fairray_audit(EXAMPLE, "--out", "taken", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "--out must be a folder" in ran.stderr
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_verdicts_come_first_on_the_terminal_and_in_the_file(done):
+    folder, ran = done
+    for text in (ran.stdout, (folder / "predictions-audit" / "summary.md").read_text()):
+        assert text.splitlines()[2] == "## Limits"
+        assert text.splitlines()[4].startswith("- VIOLATED: adjusted_gap(auc,sex)>0.05")
 
 
 def test_an_audit_needs_neither_ray_nor_torch(tmp_path):
