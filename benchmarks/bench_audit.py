@@ -1,8 +1,8 @@
 """``fairray audit`` on 22,000 rows x 14 labels x 3 attributes with 1,000 replicates and 1,000 permutations, as a user runs it.
 
-The table is a CSV file; the time is that of the whole command (start, reading, every default metric with intervals and tests, tables,
-report). The limit is 30 s on two cores; the peer is fairlearn's bootstrap of AUC alone for the same labels and attributes, of which a
-few replicates are run and scaled.
+The table is a CSV file; the time is that of the whole command (start, reading, every default metric with intervals and
+tests, tables, report). The limit is 30 s on two cores; the peer is fairlearn's bootstrap of AUC alone for the same labels
+and attributes, of which a few replicates are run and scaled.
 """
 
 from __future__ import annotations

@@ -157,10 +157,14 @@ def _gap_rule(name: str, groups: int, enough: bool) -> Rule:
 
 def _signed(row: Row, true: Mapping[str, float], values: Mapping[tuple[str, str, str, str], Any]) -> float:
     """Return the true difference in the direction of the one seen, which the interval of two groups is of."""
-    first, second = (
-        (values[row["attribute"], group, row["metric"], row["convention"]], true[group])
-        for group in (row["best_group"], row["worst_group"])
+    seen = {group: values[row["attribute"], group, row["metric"], row["convention"]] for group in true}
+    # What is neither good nor bad names no best group; its interval is of the highest less the lowest.
+    ends = (
+        (row["best_group"], row["worst_group"])
+        if row["best_group"]
+        else sorted(seen, key=seen.__getitem__)[::-1]
     )
+    first, second = ((seen[group], true[group]) for group in ends)
     sign = 1.0 if first[0] >= second[0] else -1.0
     return sign * (first[1] - second[1])
 

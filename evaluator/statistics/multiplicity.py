@@ -138,11 +138,16 @@ def is_primary(gaps: pd.DataFrame) -> pd.Series[bool]:
     In a dataset where no primary metric could be tested (decisions without scores) balanced accuracy takes its place.
     """
     plain = ~gaps["convention"].str.contains("|", regex=False)
-    primary = gaps["metric"].isin(PRIMARY) & plain
+    primary = measures_primary(gaps)
     dataset = gaps["dataset"].fillna("")
     stand_in = (gaps["metric"] == STAND_IN) & plain
     replaced = set(dataset[stand_in & _is_test(gaps)]) - set(dataset[primary & _is_test(gaps)])
     return (primary & ~dataset.isin(replaced)) | (stand_in & dataset.isin(replaced))
+
+
+def measures_primary(table: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which rows of any measured table are of a primary metric, not of a derived convention."""
+    return table["metric"].isin(PRIMARY) & ~table["convention"].str.contains("|", regex=False)
 
 
 def _is_test(gaps: pd.DataFrame) -> pd.Series[bool]:

@@ -102,11 +102,11 @@ def summary_rows(tables: StudyTables, settings: MeasureSettings) -> list[dict[st
 
 def _overall(metrics: pd.DataFrame, settings: MeasureSettings) -> pd.DataFrame:
     """Return the rows of the primary metrics over all samples of the measured split (masks: of all splits)."""
-    from evaluator.statistics.multiplicity import is_primary
+    from evaluator.statistics.multiplicity import measures_primary
 
     measured = (metrics["split"] == settings.split) | metrics["structure"].notna()
     questions = metrics["usage"] != PROBE
-    return metrics[(metrics["attribute"] == "all") & is_primary(metrics) & measured & questions]
+    return metrics[(metrics["attribute"] == "all") & measures_primary(metrics) & measured & questions]
 
 
 def probed_rows(tables: StudyTables, settings: MeasureSettings) -> list[dict[str, Any]]:
@@ -119,11 +119,11 @@ def probed_rows(tables: StudyTables, settings: MeasureSettings) -> list[dict[str
 def ties(tables: StudyTables, settings: MeasureSettings) -> tuple[Tie, ...]:
     """Say for every question which arms cannot be told from the best one, or from the baseline."""
     from evaluator.compare import tied
-    from evaluator.statistics.multiplicity import is_primary
+    from evaluator.statistics.multiplicity import measures_primary
 
     table = tables.comparisons
     measured = (table["split"] == settings.split) | table["structure"].notna()
-    rows = table[is_primary(table) & measured & (table["status"] == "ok")]
+    rows = table[measures_primary(table) & measured & (table["status"] == "ok")]
     rows = rows.assign(
         tied=tied(rows, alpha=settings.alpha),
         arm=[_arm(row, "") for row in rows.to_dict("records")],

@@ -353,15 +353,15 @@ def test_categories_and_named_indexes_are_read_as_their_values():
 def test_a_stored_table_may_hold_targets_of_different_numbers_of_classes():
     rng = np.random.default_rng(3)
     rows = []
-    for target, classes in (("malignant", ("benign", "malignant")), ("dx", ("mel", "nv", "bkl"))):
+    for target, names in (("malignant", ("benign", "malignant")), ("dx", ("mel", "nv", "bkl"))):
         for number in range(150):
-            label = classes[number % len(classes)]
-            scores = rng.dirichlet(np.ones(len(classes)) + 3 * (np.array(classes) == label))
+            label = names[number % len(names)]
+            scores = rng.dirichlet(np.ones(len(names)) + 3 * (np.array(names) == label))
             rows.append(
                 {
                     "sample_id": f"s{number}", "subject_id": f"p{number}", "split": "test", "target": target,
-                    "label": label, "predicted": classes[int(scores.argmax())], "scores": scores.tolist(),
-                    "score": scores[1] if len(classes) == 2 else None, "logits": None, "status": "ok", "reason": None,
+                    "label": label, "predicted": names[int(scores.argmax())], "scores": scores.tolist(),
+                    "score": scores[1] if len(names) == 2 else None, "logits": None, "status": "ok", "reason": None,
                     "dataset": "d", "model": "m", "usage": "u", "sex": ["f", "m"][number // 3 % 2],
                 }
             )  # fmt: skip
