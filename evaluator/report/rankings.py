@@ -71,12 +71,11 @@ _NUMBERS = (
 
 
 def _by_arm(frame: pd.DataFrame, arm: Sequence[str]) -> dict[Arm, list[Row]]:
-    columns = [frame[name].tolist() for name in frame.columns]
-    rows: dict[Arm, list[Row]] = defaultdict(list)
-    for values in zip(*columns, strict=True):
-        row = dict(zip(frame.columns, values, strict=True))
+    names, rows = list(frame.columns), defaultdict(list)
+    for values in frame.to_numpy(dtype=object).tolist():
+        row = dict(zip(names, values, strict=True))
         rows[tuple(row[name] for name in arm)].append(row)
-    return rows
+    return dict(rows)
 
 
 def _ranks(values: Sequence[Any]) -> Iterator[int | None]:

@@ -14,7 +14,7 @@ below that of Welch's F test on the same values and variances: the first is exac
 at all, the second holds when only their means agree. For the same reason the size of a gap by chance is that of
 permutations in which no group is surer than it is itself (:meth:`NullGaps.no_surer`).
 
-Metrics outside the primary family whose p-value is far from any claim after 256 permutations get no more of them.
+A metric whose p-value is far from any claim after 256 permutations gets no more of them.
 Statistics are compared with a relative tolerance of 1e-9, because equal ones may differ by rounding.
 """
 
@@ -30,13 +30,12 @@ from numpy.typing import NDArray
 from evaluator.metrics.metric import Array, Metric
 from evaluator.statistics.bootstrap import BLOCK, stream
 from evaluator.statistics.kernels_sums import shuffled
-from evaluator.statistics.multiplicity import PRIMARY
 from evaluator.statistics.partition import Ints, Partition
 from evaluator.statistics.spreads import Codes, Spread, Spreads
 
 _TOLERANCE = 1e-9
-#: Screened metrics stop after so many permutations if their p-value is above `_SETTLED` by then. What is claimed below 0.2
-#: rests on all permutations, so no test becomes easier to pass.
+#: A metric stops after so many permutations if its p-value is above `_SETTLED` by then. What is claimed below 0.2 rests on all
+#: permutations, so no test becomes easier to pass.
 _FIRST = 4 * BLOCK
 _SETTLED = 0.2
 
@@ -174,7 +173,7 @@ def permute_groups(
                 values[place, where], variances[place, where] = spread.value, spread.variance
                 statistics[place, where] = _wald(spread, variance)
         if where is not None and where.stop == _FIRST:
-            settled = [p for p in active if _is_settled(metrics[p], statistics[p, :_FIRST], first[p, 0])]
+            settled = [p for p in active if _is_settled(statistics[p, :_FIRST], first[p, 0])]
             drawn[settled] = _FIRST
             active = [place for place in active if place not in settled]
         if not active:
@@ -193,10 +192,10 @@ def permute_groups(
     ]
 
 
-def _is_settled(metric: Metric, statistics: Array, observed: float) -> bool:
-    """Say whether a screened metric needs no further permutations: its p-value is above 0.2 by now."""
+def _is_settled(statistics: Array, observed: float) -> bool:
+    """Say whether no further permutations are needed: the p-value is above 0.2 by now, far from any claim."""
     extreme = ~(statistics < observed * (1 - _TOLERANCE))
-    return metric.name not in PRIMARY and float(extreme.mean()) > _SETTLED
+    return float(extreme.mean()) > _SETTLED
 
 
 def _strata(exchange: str, data: Any, partition: Partition, valid: NDArray[np.bool_]) -> list[Ints]:

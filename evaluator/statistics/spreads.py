@@ -183,8 +183,17 @@ class DenseForms:
         """Compute some forms; the variance is ``n / (n - 1) sum_i (gradient . terms_i)^2`` over n contributing units."""
         if not places:
             return {}
-        sums = dense_sums(self.table, codes, groups)
+        sums = np.zeros((len(codes), groups, self.table.shape[1]))
+        wanted = self._columns(places)
+        sums[..., wanted] = dense_sums(np.ascontiguousarray(self.table[:, wanted]), codes, groups)
         return {place: self._spread(place, self.forms[place], sums) for place in places}
+
+    def _columns(self, places: Sequence[int]) -> list[int]:
+        """Return the columns that some forms need."""
+        blocks = {(self.columns[place].start, self.columns[place].stop) for place in places}
+        terms = {column for start, stop in blocks for column in range(start, stop)}
+        products = {column for (first, _), column in self.pairs.items() if first in terms}
+        return sorted(terms | products | {self.touches[place] for place in places})
 
     def _spread(self, place: int, form: Sums, sums: Array) -> Spread:
         where, size = self.columns[place], sums[..., self.touches[place]]
