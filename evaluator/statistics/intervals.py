@@ -196,19 +196,18 @@ def effective_size(share: float, n: float, subjects: int, variance: float, alpha
 
     Notes
     -----
-    ``share (1 - share) / variance``, at most `n`, times ``(t_{n-1} / t_{subjects-1})^2`` because the variance is itself an
-    estimate from few subjects (Korn and Graubard 1998). A rate of 0 or 1 shows no variance: then the subjects count. So does it
-    with a single subject.
+    ``share (1 - share) / variance`` times ``(z / t_{subjects-1})^2`` because the variance is itself an estimate from few
+    subjects (Korn and Graubard 1998). It is cut at 4 n only, where hardly any variance is seen: a cut at n would bind half of the
+    time that samples are independent, and a second copy of every sample would then narrow the interval. A rate of 0 or 1 shows no variance: then the subjects count. So does it with a single subject.
     """
-    from scipy.special import stdtrit
+    from scipy.special import ndtri, stdtrit
 
     if subjects >= n:
         return float(n)
     if share in (0.0, 1.0) or subjects < 2 or np.isnan(variance):
         return float(subjects)
-    size = min(float(n), share * (1.0 - share) / variance) if variance > 0.0 else float(n)
-    known, estimated = stdtrit(np.array([n - 1.0, subjects - 1.0]), 1 - alpha / 2)
-    return size * float(known / estimated) ** 2
+    size = min(4.0 * n, share * (1.0 - share) / variance) if variance > 0.0 else float(subjects)
+    return size * float(ndtri(1 - alpha / 2) / stdtrit(subjects - 1.0, 1 - alpha / 2)) ** 2
 
 
 def rate_interval(share: float, n: float, subjects: int, variance: float, alpha: float) -> Interval:

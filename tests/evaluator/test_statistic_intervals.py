@@ -147,8 +147,14 @@ def test_effective_size_is_the_number_of_independent_samples_less_what_few_subje
 
 
 @pytest.mark.parametrize("variance", [0.0, 1e-9])
-def test_effective_size_is_never_above_the_number_of_samples(variance):
-    assert effective_size(0.5, 60, 30, variance, 0.05) <= 60
+def test_effective_size_is_bounded_however_little_variance_is_seen(variance):
+    assert effective_size(0.5, 60, 30, variance, 0.05) <= 4 * 60
+
+
+def test_a_second_copy_of_every_sample_changes_no_effective_size():
+    once = effective_size(0.9, 100, 60, 0.0007, 0.05)
+    assert once > 100
+    assert effective_size(0.9, 200, 60, 0.0007, 0.05) == once
 
 
 @pytest.mark.parametrize(("subjects", "variance"), [(1, 0.001), (7, np.nan)])
