@@ -197,8 +197,9 @@ def effective_size(share: float, n: float, subjects: int, variance: float, alpha
     Notes
     -----
     ``share (1 - share) / variance`` times ``(z / t_{subjects-1})^2`` because the variance is itself an estimate from few
-    subjects (Korn and Graubard 1998). It is cut at 4 n only, where hardly any variance is seen: a cut at n would bind half of the
-    time that samples are independent, and a second copy of every sample would then narrow the interval. A rate of 0 or 1 shows no variance: then the subjects count. So does it with a single subject.
+    subjects (Korn and Graubard 1998). It is cut at 4 n only, where hardly any variance is seen: a cut at n would bind half
+    of the time that samples are independent, and a second copy of every sample would then narrow the interval. A rate of 0
+    or 1 shows no variance: then the subjects count. So does it with a single subject.
     """
     from scipy.special import ndtri, stdtrit
 
