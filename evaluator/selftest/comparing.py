@@ -78,7 +78,7 @@ class Paired:
 
 
 def _paired(row: Row, name: str, truth: float) -> list[Outcome]:
-    if BIASED in (row["reason"] or ""):
+    if BIASED in (row.get("reason") or ""):
         return []  # without an interval and a test, by rule
     same = abs(truth) < _SAME
     tested = (
