@@ -18,8 +18,8 @@ class MeasureSettings(BaseModel):
     bootstrap
         Replicates of the subject bootstrap; 0 gives analytic intervals where there are such.
     permutations
-        Permutations of groups, of which the first 256 suffice where p is above 0.2; 0 gives no p-values. The smallest
-        p is 1 / (permutations + 1).
+        Permutations of groups, of which the first 128 suffice where p is above 0.5 by then, and 256 where it is above
+        0.2; 0 gives no p-values. The smallest p is 1 / (permutations + 1).
     seed
         Of bootstrap and permutations.
     threshold

@@ -138,8 +138,8 @@ def _gaps(gaps: pd.DataFrame, settings: MeasureSettings) -> list[str]:
     ]
     if settings.permutations:
         told += [
-            f"It was compared with {settings.permutations:,} random permutations of the groups over whole subjects (256 where "
-            "p was above 0.2 by then): a "
+            f"It was compared with {settings.permutations:,} random permutations of the groups over whole subjects (128 or "
+            "256 where p was above 0.5 or 0.2 by then): a "
             "studentised statistic that allows for unequal variances (Welch, 1951; Janssen, 1997; Chung and Romano, "
             "2013), p = (1 + permutations as extreme) / (1 + permutations) (Phipson and Smyth, 2010).",
             "As a gap is above zero by chance alone, the adjusted gap is the square root of max(0, gap² − mean squared "

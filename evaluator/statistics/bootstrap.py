@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from evaluator.metrics.metric import Array
 
 #: Replicates made and held at once. Part of the numbers' identity: every block has its own stream.
-BLOCK = 64
+BLOCK = 128
 
 
 def stream(seed: int, purpose: str, subjects: Sequence[str], block: int) -> np.random.Generator:

@@ -286,9 +286,19 @@ def _precision_spread(form: Ranks, curve: Curve, units: int, codes: Codes, group
     if form.area == "precision:adjusted":
         influence = _adjust(influence, curve, codes, value, above, below)
         value = adjusted_precision(value, above, below)
-    size = above * below / positive(above + below)
-    squares = squares_by_group(influence, codes, groups) * _small_sample(above + below)
+    owners = dense_sums(_classes_of_units(curve, units), codes, groups)
+    positives, negatives, all_units = (owners[..., column] for column in range(3))
+    size = positives * negatives / positive(positives + negatives)
+    squares = squares_by_group(influence, codes, groups) * _small_sample(all_units)
     return Spread(value, np.where(np.isnan(value), np.nan, squares), size)
+
+
+def _classes_of_units(curve: Curve, units: int) -> Array:
+    """Return ``[units, 3]`` whether each unit has a positive row, a negative one, and any."""
+    has = [
+        np.bincount(curve.unit, marked, minlength=units) > 0 for marked in (curve.positive, ~curve.positive)
+    ]
+    return np.stack([*has, has[0] | has[1]], axis=1).astype(np.float64)
 
 
 def _adjust(
