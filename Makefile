@@ -38,7 +38,7 @@ lint: $(STAMP)
 tiny-models: $(STAMP)
 	$(BIN)/python -m evaluator.models.tiny.train
 
-# Simulates people whose truth is known: do intervals cover, do tests keep their level? (15 to 20 minutes on two idle cores)
+# Simulates people whose truth is known: do intervals cover, do tests keep their level? (about half an hour on two idle cores)
 calibrate: $(STAMP)
 	$(BIN)/python benchmarks/calibrate.py
 
