@@ -28,16 +28,6 @@ Row = dict[str, Any]
 
 ALPHA = 0.05
 _SAME = 1e-7
-_SHARES = (
-    "accuracy",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "ppv",
-    "npv",
-    "f1",
-    "selection_rate",
-)
 _WIDER = Rule(0.999, 1.2, "must not narrow")
 _NEARLY = Rule(0.97, 1.2, "must not narrow, but edges of bins move a little")
 
@@ -82,12 +72,12 @@ def _paired(row: Row, name: str, truth: float) -> list[Outcome]:
         return []  # without an interval and a test, by rule
     same = abs(truth) < _SAME
     tested = (
-        Question("size", f"{name}, models", findings.SHARES if name in _SHARES else findings.SIZE)
+        Question("size", f"{name}, models", findings.SIZE)
         if same
         else Question("power", f"{name}, models", findings.POWER)
     )
     apart = "equal models" if same else "unequal models"
-    rule = findings.WIDE if name in ("ece", "ce2") else findings.COVERAGE
+    rule = findings.WIDE if name == "ce2" else findings.COVERAGE
     covered = Question("coverage of the difference", f"{name}, {apart}", rule)
     if row["p_value"] is None:
         return [Outcome(tested, np.nan), Outcome(covered, np.nan)]

@@ -32,7 +32,6 @@ class Rule(NamedTuple):
 
 COVERAGE = Rule(0.93, 0.97)
 SIZE = Rule(0.0, 0.06)
-SHARES = Rule(0.0, 0.08, "shares of few: a difference rests on the subjects on whom two models disagree")
 POWER = Rule(0.0, 1.0, "reported, not judged")
 BOUND = Rule(0.93, 1.0, "simultaneous over all pairs: bounds the gap, and is wide but right")
 WIDE = Rule(0.93, 1.0, "binned errors: replicates scatter more than samples do, so the interval is wide")

@@ -114,8 +114,8 @@ def models(runs: int) -> Iterator[Job]:
     mask = Segmenter((MaskCell(0.8),)), Segmenter((MaskCell(0.8),)), Segmenter((MaskCell(0.77),))
     for cluster, (images, icc) in CLUSTERS.items():
         people = People((160,), images, icc)
-        yield Job(f"models compared, scores, {cluster}", Paired(people, score), runs)
-        yield Job(f"models compared, masks, {cluster}", Paired(people, mask), runs)
+        yield Job(f"models compared, scores, {cluster}", Paired(people, score), 2 * runs)
+        yield Job(f"models compared, masks, {cluster}", Paired(people, mask), 2 * runs)
         yield Job(f"models compared by DeLong, {cluster}", DeLong(people, score), 2 * runs)
     people = People((160,), (1, 5), 0.3)
     yield Job("best of equal models, scores", BestOf(people, score[:1] * 5, "auc"), runs // 2)
