@@ -3,7 +3,8 @@
 A manifest is a pandas table with one row per sample: ``sample_id``, ``subject_id``, optionally ``split`` (the publisher's),
 one column per target (class name, null where unknown), one per attribute (raw value, null where unknown), and whatever
 columns the adapter's own :meth:`Adapter.read` needs, their names starting with ``_`` (``_image``, ``_mask``, ...): those are
-not written to the index. Making the manifest touches no image.
+not written to the index. Making the manifest touches no image. What the adapter knows to be unfit stays in the manifest too,
+with its reason in ``_reject`` and a sentence in ``_detail``: it is counted and named like a sample that cannot be read.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,59 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class Volume:
+    """What one manifest row looks like when it is a stack of slices.
+
+    Attributes
+    ----------
+    image
+        ``[D, H, W]`` uint8, int16, uint16 or float32 intensities as the publisher means them (CT: Hounsfield units).
+    spacing_mm
+        (slice, row, column) size of a voxel in mm; None when unknown.
+    orientation
+        One letter per axis of `image`, the direction in which it runs: ``"SPL"`` is axial slices from feet to head, rows
+        toward the back, columns toward the patient's left. None when unknown.
+    mask
+        ``[D, H, W]`` uint8 label map in the same frame; None when there is none.
+    mask_resized
+        Whether the publisher's mask had another size and was brought to the image's.
+    """
+
+    image: NDArray[np.uint8] | NDArray[np.int16] | NDArray[np.uint16] | NDArray[np.float32]
+    spacing_mm: tuple[float, float, float] | None = None
+    orientation: str | None = None
+    mask: NDArray[np.uint8] | None = None
+    mask_resized: bool = False
+
+
+@dataclass(frozen=True)
+class Access:
+    """How one gets a dataset.
+
+    Attributes
+    ----------
+    kind
+        ``"open"`` (download), ``"registration"``, ``"request"``, ``"credentialed"`` (training and agreement), ``"generated"``
+        or ``"yours"``.
+    page
+        Where to get it.
+    steps
+        What to do there, for people.
+    files
+        What can be fetched without asking anybody: addresses, or records of archives with checksums
+        (``"zenodo:10159290"``, ``"figshare:12991592"``, ``"dataverse:doi:10.7910/DVN/DBW86T"``).
+    expected
+        Files and folders, below the raw folder, that show that it is there.
+    """
+
+    kind: Literal["open", "registration", "request", "credentialed", "generated", "yours"]
+    page: str
+    steps: str
+    files: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Facts:
     """What is known of a dataset before its raw folder is at hand; for listings.
 
@@ -80,11 +134,20 @@ class Facts:
     ----------
     task, modality, licence
         As on the card that a conversion writes.
+    samples
+        Samples that the publisher's release has; None where it depends.
+    attributes
+        Names of the attributes.
+    access
+        How to get it.
     """
 
     task: str
     modality: str
     licence: str
+    samples: int | None
+    attributes: tuple[str, ...]
+    access: Access
 
 
 class Adapter(BaseModel, ABC):
@@ -116,7 +179,7 @@ class Adapter(BaseModel, ABC):
         """
 
     @abstractmethod
-    def read(self, row: Mapping[str, Any]) -> Pixels:
+    def read(self, row: Mapping[str, Any]) -> Pixels | Volume:
         """Read one sample of the manifest.
 
         Raises

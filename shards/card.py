@@ -5,6 +5,7 @@ A card is written to ``dataset.json`` by the conversion and read back by everyth
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -21,11 +22,15 @@ class Target:
         Class names in the order of every score list.
     positive
         The class of interest of a two-class target; None for more classes.
+    family
+        Name that the targets of one multi-label question share (``"findings"``): a sample can have several at once, and
+        their metrics are averaged. None for a question of its own.
     """
 
     name: str
     classes: tuple[str, ...]
     positive: str | None = None
+    family: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,43 @@ class PromptSet:
 
 
 @dataclass(frozen=True)
+class GroupPreset:
+    """How a paper forms the groups of one attribute: applied by name when measuring, never when converting.
+
+    Attributes
+    ----------
+    name
+        Whose groups these are: ``"fairmedfm"``, ``"medfair"``, ``"fairseg"``, ...
+    attribute
+        Attribute of the tables.
+    column
+        Column of ``index.parquet`` that is read: the attribute, or one of the card's ``published``.
+    labels
+        Names of the groups, in their order.
+    bins
+        Rising edges of a number; one less than `labels`.
+    closed
+        Which of its two edges a bin holds: ``"left"`` puts 60 into ``60+``, ``"right"`` into ``<=60``.
+    values
+        Of a category: the values of each group; one tuple per label.
+    otherwise
+        Label of every other known value; None makes them unknown.
+    note
+        What a reader must know, e.g. that a published grouping counts unknown values as a group.
+    """
+
+    name: str
+    attribute: str
+    column: str
+    labels: tuple[str, ...]
+    bins: tuple[float, ...] = ()
+    closed: Literal["left", "right"] = "left"
+    values: tuple[tuple[str, ...], ...] = ()
+    otherwise: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """All that is known of a dataset before its samples.
 
@@ -103,6 +145,13 @@ class DatasetCard:
         What a ``subject_id`` stands for (``"patient"``, ``"lesion"``, ...): the statistical unit.
     window
         (low, high) intensities that map to 0-255 when 16-bit pixels are shown to an 8-bit model; None for 8-bit data.
+    normalise
+        (low, high) percentiles of each volume's own intensities that map to 0-255, for scans without a unit (MRI);
+        None where there is a `window`, or nothing to map.
+    published
+        Columns of ``index.parquet`` that are neither target nor attribute: codes and values as the publisher wrote them.
+    presets
+        The papers' groups.
     notes
         What a reader of results must know of this data, one sentence each.
     """
@@ -118,6 +167,9 @@ class DatasetCard:
     prompts: tuple[PromptSet, ...] = ()
     subject: str = "patient"
     window: tuple[float, float] | None = None
+    normalise: tuple[float, float] | None = None
+    published: tuple[str, ...] = ()
+    presets: tuple[GroupPreset, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -137,10 +189,11 @@ class DatasetCard:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> DatasetCard:
         """Build a card from what :meth:`to_json` gave."""
-        window = value.get("window")
         return cls(
             **{k: value[k] for k in ("name", "version", "modality", "licence", "source", "subject")},
-            targets=tuple(Target(t["name"], tuple(t["classes"]), t["positive"]) for t in value["targets"]),
+            targets=tuple(
+                Target(t["name"], tuple(t["classes"]), t["positive"], t["family"]) for t in value["targets"]
+            ),
             structures=tuple(Structure(s["name"], tuple(s["values"])) for s in value["structures"]),
             attributes=tuple(Attribute(**a) for a in value["attributes"]),
             prompts=tuple(
@@ -149,6 +202,18 @@ class DatasetCard:
                 )
                 for p in value["prompts"]
             ),
-            window=(float(window[0]), float(window[1])) if window else None,
+            window=_pair(value["window"]),
+            normalise=_pair(value["normalise"]),
+            published=tuple(value["published"]),
+            presets=tuple(_preset(preset) for preset in value["presets"]),
             notes=tuple(value["notes"]),
         )
+
+
+def _pair(value: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if value is None else (float(value[0]), float(value[1]))
+
+
+def _preset(value: Mapping[str, Any]) -> GroupPreset:
+    lists = {name: tuple(value[name]) for name in ("labels", "bins")}
+    return GroupPreset(**{**value, **lists, "values": tuple(tuple(group) for group in value["values"])})

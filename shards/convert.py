@@ -120,7 +120,7 @@ def _splits(
     checked: CheckedManifest, card: DatasetCard, known: Mapping[str, str], options: ConvertOptions
 ) -> dict[str, str]:
     target = options.stratify or (card.targets[0].name if card.targets else None)
-    published = {row.subject_id: row.published for row in checked.rows if row.published is not None}
+    published = {row.subject_id: row.given_split for row in checked.rows if row.given_split is not None}
     strata = rarest_class_strata(checked.rows, target)
     subjects = {name: Subject(stratum, published.get(name)) for name, stratum in strata.items()}
     return assign_splits(subjects, known=known, fractions=options.fractions, seed=options.seed)
@@ -194,7 +194,10 @@ def _run(
 def _rejected_rows(
     checked: CheckedManifest, splits: Mapping[str, str], results: list[ShardResult]
 ) -> list[dict[str, Any]]:
-    early = [rejected_row(dataclasses.replace(r, split=splits.get(r.subject_id))) for r in checked.rejected]
+    early = [
+        rejected_row(dataclasses.replace(r, split=splits.get(r.subject_id or "", r.split)))
+        for r in checked.rejected
+    ]
     return early + [row for result in results for row in result.rejected]
 
 

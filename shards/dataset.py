@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from shards.card import DatasetCard
 from shards.errors import UserError, unknown_name
@@ -34,8 +34,8 @@ SHARDS_FOLDER = "shards"
 #: Holds what an unfinished conversion has done so far.
 PARTS_FOLDER = ".parts"
 #: Version of everything on disk that a reader depends on.
-FORMAT = 1
-_ALLOWED = frozenset({"image.png", "image.jpg", "mask.png"})
+FORMAT = 2
+_ALLOWED = frozenset({"image.png", "image.jpg", "image.npy", "mask.png", "mask.npy"})
 
 
 @dataclass(frozen=True)
@@ -188,30 +188,34 @@ class Dataset:
 
     def _read_row(self, file: BinaryIO, row: Mapping[str, Any], *, masks: bool) -> Sample:
         from shards.adapter import UnreadableSample
-        from shards.images import decode, read_mask, to_rgb
 
         try:
-            image = to_rgb(decode(_member(file, row, "image")), self.card.window)
-            mask: NDArray[np.uint8] | None = None
-            if masks and row["mask_name"] is not None:
-                mask = read_mask(_member(file, row, "mask"))
-                if mask.shape != image.shape[:2]:
-                    raise UnreadableSample(
-                        "decode_error", f"mask {mask.shape} and image {image.shape[:2]} differ"
-                    )
+            image = self._image(file, row)
+            mask = _mask(file, row) if masks and row["mask_name"] is not None else None
+            if mask is not None and mask.shape != image.shape[: mask.ndim]:
+                raise UnreadableSample("decode_error", f"mask {mask.shape} and image {image.shape} differ")
         except UnreadableSample as error:
             return _failed(row, "decode_error", error.detail)
         except OSError as error:
             return _failed(row, "decode_error", f"shard {row['shard']} cannot be read: {error.strerror}")
-        spacing = row["spacing_mm"]
         return Sample(
             row["sample_id"],
             row["subject_id"],
             row["split"],
             image,
             mask,
-            (spacing[0], spacing[1]) if spacing is not None else None,
+            None if row["spacing_mm"] is None else tuple(row["spacing_mm"]),
+            volumetric=_volumetric(row),
         )
+
+    def _image(self, file: BinaryIO, row: Mapping[str, Any]) -> NDArray[np.uint8]:
+        from shards.images import decode, to_rgb
+        from shards.volumes import decode_npy, show_volume
+
+        data = _member(file, row, "image")
+        if _volumetric(row):
+            return show_volume(decode_npy(data), self.card.window, self.card.normalise)
+        return to_rgb(decode(data), self.card.window)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the loaded tables out when sent to another process; it reads them from disk."""
@@ -298,8 +302,35 @@ def _member(file: BinaryIO, row: Mapping[str, Any], part: str) -> bytes:
     return data
 
 
+def _mask(file: BinaryIO, row: Mapping[str, Any]) -> NDArray[np.uint8]:
+    from shards.adapter import UnreadableSample
+    from shards.images import read_mask
+    from shards.volumes import decode_npy
+
+    data = _member(file, row, "mask")
+    if not row["mask_name"].endswith(".npy"):
+        return read_mask(data)
+    mask = decode_npy(data)
+    if mask.dtype.name != "uint8":
+        raise UnreadableSample("decode_error", f"the mask is of {mask.dtype}, expected uint8")
+    return cast("NDArray[np.uint8]", mask)
+
+
+def _volumetric(row: Mapping[str, Any]) -> bool:
+    """Tell a volume from an image: a volume of one slice is still one."""
+    return bool(row["image_name"] == "image.npy")
+
+
 def _failed(row: Mapping[str, Any], status: str, reason: str) -> Sample:
-    return Sample(row["sample_id"], row["subject_id"], row["split"], None, status=status, reason=reason)
+    return Sample(
+        row["sample_id"],
+        row["subject_id"],
+        row["split"],
+        None,
+        status=status,
+        reason=reason,
+        volumetric=_volumetric(row),
+    )
 
 
 def _read_parquet(path: Path, expected: str | None) -> pa.Table:

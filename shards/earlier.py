@@ -136,7 +136,7 @@ def _check_same(
 
 def _check_kept(dataset: Dataset, checked: CheckedManifest) -> None:
     listed = {row.sample_id: row.subject_id for row in checked.rows}
-    listed |= {r.sample_id: r.subject_id for r in checked.rejected if r.sample_id is not None}
+    listed |= {r.sample_id: r.subject_id or "" for r in checked.rejected if r.sample_id is not None}
     held = dataset.index.select(["sample_id", "subject_id"]).to_pylist()
     for row in held:
         subject = listed.get(row["sample_id"])

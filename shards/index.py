@@ -24,7 +24,8 @@ def index_schema(card: DatasetCard) -> pa.Schema:
     """Return the schema of ``index.parquet``.
 
     `offset`, `size` and `sha256` are of a sample's whole block in its tar, ``image_*``, ``mask_*`` and
-    ``json_*`` of the data of one member; `spacing_mm` is (row, column); `mask_resized` says that the
+    ``json_*`` of the data of one member; `spacing_mm` is (row, column), of volumes (slice, row, column);
+    `orientation` says how a volume's axes run (see :class:`shards.adapter.Volume`); `mask_resized` says that the
     publisher's mask had another size than its image.
     """
     import pyarrow as pa
@@ -44,6 +45,7 @@ def index_schema(card: DatasetCard) -> pa.Schema:
             *(field for part in ("image", "mask", "json") for field in member(part)),
             *required(pa.int32(), "width", "height", "depth"),
             pa.field("spacing_mm", pa.list_(pa.float64())),
+            pa.field("orientation", pa.string()),
             pa.field("mask_resized", pa.bool_()),
             *_described(card),
             pa.field("source", pa.string()),
@@ -64,7 +66,7 @@ def _described(card: DatasetCard) -> list[pa.Field]:
 
     targets = [pa.field(target.name, pa.string()) for target in card.targets]
     numbers = [pa.field(a.name, pa.float64() if a.kind == "number" else pa.string()) for a in card.attributes]
-    return [*targets, *numbers]
+    return [*targets, *numbers, *(pa.field(name, pa.string()) for name in card.published)]
 
 
 def rejected_row(rejection: Rejection) -> dict[str, Any]:
@@ -77,6 +79,7 @@ def rejected_row(rejection: Rejection) -> dict[str, Any]:
         "detail": rejection.detail,
         **rejection.targets,
         **rejection.attributes,
+        **rejection.published,
         "source": rejection.source,
     }
 
@@ -93,12 +96,13 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
 def fingerprint(card: DatasetCard, rows: Iterable[Mapping[str, Any]]) -> str:
     """Return the identity of a converted dataset: all that can change a result computed from it.
 
-    It covers the whole index (and by its hashes every pixel), the coding of targets and structures and the
-    window, but not prompts, notes and licence: these do not change what the shards hold, and prompts have an
-    identity of their own.
+    It covers the whole index (and by its hashes every pixel), the coding of targets and structures and how
+    intensities are shown, but not prompts, presets, notes and licence: these do not change what the shards hold,
+    and prompts and groups have an identity of their own.
     """
     value = card.to_json()
-    meaning = {name: value[name] for name in ("name", "targets", "structures", "attributes", "window")}
+    names = ("name", "targets", "structures", "attributes", "window", "normalise")
+    meaning = {name: value[name] for name in names}
     return digest({"format": FORMAT, "card": meaning, "index": [digest(dict(row)) for row in rows]})
 
 

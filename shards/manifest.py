@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RESERVED = frozenset(
     {
         *("sample_id", "subject_id", "split", "key", "shard", "offset", "size", "sha256", "source"),
-        *("width", "height", "depth", "spacing_mm", "mask_resized", "image", "mask", "json"),
+        *("width", "height", "depth", "spacing_mm", "orientation", "mask_resized", "image", "mask", "json"),
         *("status", "reason", "detail"),
         *(
             f"{part}_{what}"
@@ -48,15 +48,18 @@ class Row:
     ----------
     values
         The whole manifest row, as :meth:`~shards.adapter.Adapter.read` gets it.
-    published
+    given_split
         The publisher's split.
+    published
+        Columns kept as the publisher wrote them.
     """
 
     sample_id: str
     subject_id: str
-    published: str | None
+    given_split: str | None
     targets: Mapping[str, str | None]
     attributes: Mapping[str, str | float | None]
+    published: Mapping[str, str | None]
     source: str | None
     values: Mapping[str, Any]
 
@@ -66,12 +69,13 @@ class Rejection:
     """A sample left out, with the reason: a row of ``rejected.parquet``."""
 
     sample_id: str | None
-    subject_id: str
+    subject_id: str | None
     split: str | None
     reason: str
     detail: str
     targets: Mapping[str, str | None]
     attributes: Mapping[str, str | float | None]
+    published: Mapping[str, str | None]
     source: str | None
 
 
@@ -86,7 +90,15 @@ class CheckedManifest:
 def reject(row: Row, reason: str, detail: str, *, split: str | None = None) -> Rejection:
     """Turn a row into its rejection."""
     return Rejection(
-        row.sample_id or None, row.subject_id, split, reason, detail, row.targets, row.attributes, row.source
+        row.sample_id or None,
+        row.subject_id or None,
+        split,
+        reason,
+        detail,
+        row.targets,
+        row.attributes,
+        row.published,
+        row.source,
     )
 
 
@@ -103,13 +115,14 @@ def check_manifest(frame: pd.DataFrame, card: DatasetCard) -> CheckedManifest:
     records = plain_records(frame)
     if not records:
         raise UserError(f"the manifest of {card.name!r} has no rows; check the raw folder and the options.")
-    rows = [_row(record, card) for record in records]
+    unfit = [_unfit(record, card) for record in records if record.get("_reject") is not None]
+    rows = [_row(record, card) for record in records if record.get("_reject") is None]
     _check_subjects(rows, card)
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.sample_id] = counts.get(row.sample_id, 0) + 1
     good: list[Row] = []
-    rejected: list[Rejection] = []
+    rejected: list[Rejection] = sorted(unfit, key=lambda r: (r.sample_id or "", r.source or ""))
     for row in sorted(rows, key=lambda r: r.sample_id):
         finding = _finding(row, card.targets, counts[row.sample_id])
         if finding is None:
@@ -160,7 +173,7 @@ def rarest_class_strata(rows: Iterable[Row], target: str | None) -> dict[str, st
 
 
 def _check_columns(frame: pd.DataFrame, card: DatasetCard) -> None:
-    named = [t.name for t in card.targets] + [a.name for a in card.attributes]
+    named = [*(t.name for t in card.targets), *(a.name for a in card.attributes), *card.published]
     for name in named:
         if name in RESERVED or name.startswith("_") or named.count(name) > 1:
             what = "is used twice" if named.count(name) > 1 else "has a meaning of its own in the index"
@@ -184,12 +197,20 @@ def _row(record: Mapping[str, Any], card: DatasetCard) -> Row:
     return Row(
         sample_id=_text(record["sample_id"]) or "",
         subject_id=_text(record["subject_id"]) or "",
-        published=_text(record.get("split")),
+        given_split=_text(record.get("split")),
         targets={t.name: _text(record[t.name]) for t in card.targets},
         attributes={a.name: _attribute(record[a.name], a, record) for a in card.attributes},
+        published={name: _text(record[name]) for name in card.published},
         source=_text(record.get("_source")),
         values=record,
     )
+
+
+def _unfit(record: Mapping[str, Any], card: DatasetCard) -> Rejection:
+    """Turn a row that the adapter itself found unfit into its rejection; it may lack a subject."""
+    described = {name: _text(record.get(name)) for name in card.published}
+    row = _row({"subject_id": None, **record, **described}, card)
+    return reject(row, str(record["_reject"]), str(record.get("_detail") or ""), split=row.given_split)
 
 
 def _attribute(value: Any, attribute: Attribute, record: Mapping[str, Any]) -> str | float | None:
@@ -215,16 +236,16 @@ def _check_subjects(rows: list[Row], card: DatasetCard) -> None:
             "must name its subject, or subjects would leak between splits. Fill the column in, or leave these rows "
             "out."
         )
-    wrong = [row for row in rows if row.published is not None and row.published not in SPLITS]
+    wrong = [row for row in rows if row.given_split is not None and row.given_split not in SPLITS]
     if wrong:
         raise UserError(
             f"split of sample {wrong[0].sample_id!r} must be one of train, val, test; got "
-            f"{wrong[0].published!r}."
+            f"{wrong[0].given_split!r}."
         )
     splits: dict[str, set[str]] = {}
     for row in rows:
-        if row.published is not None:
-            splits.setdefault(row.subject_id, set()).add(row.published)
+        if row.given_split is not None:
+            splits.setdefault(row.subject_id, set()).add(row.given_split)
     torn = sorted(subject for subject, found in splits.items() if len(found) > 1)
     if torn:
         examples = "; ".join(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,3 +87,36 @@ def fit_mask(mask: NDArray[np.uint8], shape: tuple[int, int]) -> FittedMask:
             f"the mask is {mask_width}x{mask_height} and the image {width}x{height}: not the same frame",
         )
     return FittedMask(resize_mask(mask, shape), True)
+
+
+def recode(labels: NDArray[Any], codes: Mapping[int, int] | None, name: str) -> NDArray[np.uint8]:
+    """Bring a publisher's labels to those that are stored.
+
+    Parameters
+    ----------
+    labels
+        Array of whole numbers, of any kind and shape.
+    codes
+        Publisher's label -> stored label, 1 to 255; 0 is background and stays 0. None keeps labels as they are.
+    name
+        Of the file, for messages.
+
+    Raises
+    ------
+    UnreadableSample
+        ``mask_values`` if a label is not a whole number, is not in `codes`, or does not fit 0-255.
+    """
+    found = np.unique(labels)
+    whole = bool((found == np.rint(found)).all())
+    known = {0: 0, **codes} if codes is not None else {value: value for value in range(256)}
+    strange = [value for value in found.tolist() if not whole or value not in known]
+    if strange:
+        shown = ", ".join(f"{value:g}" for value in strange[:5]) + (", ..." if len(strange) > 5 else "")
+        expected = ", ".join(map(str, sorted(known))) if codes is not None else "0 to 255"
+        raise UnreadableSample("mask_values", f"mask {name} has the values {shown}; expected {expected}")
+    if labels.dtype == np.uint8 and codes is None:
+        return labels
+    stored = np.zeros(labels.shape, np.uint8)
+    for value in found.tolist():
+        stored[labels == value] = known[value]
+    return stored

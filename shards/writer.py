@@ -14,16 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from shards.adapter import Adapter, Pixels, UnreadableSample
+from shards.adapter import Adapter, UnreadableSample
 from shards.card import DatasetCard
 from shards.dataset import FORMAT
 from shards.files import canonical_json, digest, sha256_file, write_atomically, write_text
-from shards.images import encode_png, fitting_size, resize_image, resize_mask, to_rgb
 from shards.index import rejected_row
 from shards.keys import encode_key
 from shards.manifest import Row, file_stamps, reject
+from shards.members import Stored, store
 from shards.tar import Block, write_tar
 
 
@@ -150,36 +148,30 @@ def sidecar(folder: Path, name: str) -> Path:
 
 
 def _sample(job: ShardJob, row: Row) -> tuple[dict[str, bytes], dict[str, Any]]:
-    pixels = _read(job, row)
-    shape = (pixels.image.shape[0], pixels.image.shape[1])
-    size = fitting_size(shape, job.max_side)
-    members: dict[str, bytes] = {}
-    if pixels.encoded is not None and size == shape:
-        members["image.jpg"] = pixels.encoded
-    else:
-        members["image.png"] = encode_png(resize_image(pixels.image, size))
-    if pixels.mask is not None:
-        members["mask.png"] = encode_png(resize_mask(pixels.mask, size))
+    stored = _stored(job, row)
     described = {
         "sample_id": row.sample_id,
         "subject_id": row.subject_id,
         "split": job.split,
-        "width": size[1],
-        "height": size[0],
-        "depth": 1,
-        "spacing_mm": _spacing(pixels.spacing_mm, shape, size),
-        "mask_resized": None if pixels.mask is None else pixels.mask_resized,
+        "width": stored.width,
+        "height": stored.height,
+        "depth": stored.depth,
+        "spacing_mm": None if stored.spacing_mm is None else list(stored.spacing_mm),
+        "orientation": stored.orientation,
+        "mask_resized": stored.mask_resized,
         **row.targets,
         **row.attributes,
+        **row.published,
         "source": row.source,
     }
-    members["json"] = canonical_json(described).encode()
+    members = {**stored.files, "json": canonical_json(described).encode()}
     return members, {**described, "key": encode_key(row.sample_id), "shard": job.name}
 
 
-def _read(job: ShardJob, row: Row) -> Pixels:
+def _stored(job: ShardJob, row: Row) -> Stored:
+    """Read a sample's pixels and make them members; a fault of its files is its own, any other names the sample."""
     try:
-        pixels = job.adapter.read(row.values)
+        return store(job.adapter.read(row.values), job.card, job.max_side)
     except UnreadableSample:
         raise
     except OSError as error:
@@ -189,28 +181,6 @@ def _read(job: ShardJob, row: Row) -> Pixels:
     except Exception as error:
         error.add_note(f"while reading sample {row.sample_id!r} of {job.card.name!r}")
         raise
-    image, mask = pixels.image, pixels.mask
-    if (
-        image.dtype not in (np.uint8, np.uint16)
-        or image.ndim not in (2, 3)
-        or image.shape[2:] not in ((), (3,))
-    ):
-        raise UnreadableSample("unsupported_pixels", f"image of shape {image.shape} and kind {image.dtype}")
-    if image.size == 0:
-        raise UnreadableSample("unsupported_pixels", "the image has no pixels")
-    if mask is not None and mask.shape != image.shape[:2]:
-        raise UnreadableSample("mask_shape_mismatch", f"mask {mask.shape}, image {image.shape[:2]}")
-    if image.dtype == np.uint16 and job.card.window is None:
-        to_rgb(image[:1, :1], None)  # raises with the reason and what to do
-    return pixels
-
-
-def _spacing(
-    spacing: tuple[float, float] | None, shape: tuple[int, int], size: tuple[int, int]
-) -> list[float] | None:
-    if spacing is None:
-        return None
-    return [float(mm) * old / new for mm, old, new in zip(spacing, shape, size, strict=True)]
 
 
 def _place(block: Block) -> dict[str, Any]:

@@ -213,7 +213,7 @@ class _Answerer:
             yield row
 
     def _measured(
-        self, question: _Question, prediction: MaskPrediction, spacing_mm: tuple[float, float] | None
+        self, question: _Question, prediction: MaskPrediction, spacing_mm: tuple[float, ...] | None
     ) -> dict[str, Any]:
         logits = on_host(prediction.logits)
         if not np.isfinite(logits).all():

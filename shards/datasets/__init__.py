@@ -15,6 +15,24 @@ _ADAPTERS: Mapping[str, tuple[str, str]] = {
     "phantom-fundus": ("shards.datasets.phantom_fundus", "PhantomFundus"),
     "table": ("shards.datasets.table", "Table"),
 }
+#: Names that papers and publishers use for the same datasets.
+_ALIASES: Mapping[str, str] = {
+    "adni": "adni-15t",
+    "brest": "brset",
+    "covid-ct": "covid-ct-md",
+    "cxp": "chexpert",
+    "fairvlmed10k": "fairvlmed",
+    "ham10000-seg": "ham10000",
+    "harvard-fairseg": "fairseg",
+    "harvard-fairvision": "fairvision",
+    "harvard-gf3300": "gf3300",
+    "isic2018": "ham10000",
+    "kits2023": "kits23",
+    "mimic-cxr-jpg": "mimic-cxr",
+    "nih": "nih-cxr14",
+    "chestx-ray14": "nih-cxr14",
+    "oct": "oct-amd",
+}
 
 
 def adapter_names() -> tuple[str, ...]:
@@ -23,7 +41,7 @@ def adapter_names() -> tuple[str, ...]:
 
 
 def adapter_class(name: str) -> type[Adapter]:
-    """Return the adapter of a dataset; underscores and capitals are accepted.
+    """Return the adapter of a dataset; underscores, capitals and the papers' names are accepted.
 
     Raises
     ------
@@ -31,6 +49,7 @@ def adapter_class(name: str) -> type[Adapter]:
         If there is none of that name.
     """
     known = name.lower().replace("_", "-")
+    known = _ALIASES.get(known, known)
     if known not in _ADAPTERS:
         raise unknown_name("dataset", name, _ADAPTERS, hint="For your own data use 'table'.")
     module, attribute = _ADAPTERS[known]

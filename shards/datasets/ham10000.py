@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
 
-from shards.adapter import Adapter, Facts, Pixels
-from shards.card import Attribute, DatasetCard, PromptSet, Structure, Target
-from shards.errors import UserError
-from shards.images import read_image
-from shards.masks import load_mask
+from shards.adapter import Access, Facts
+from shards.card import Attribute, DatasetCard, GroupPreset, PromptSet, Structure, Target
+from shards.datasets._coding import SEX as SEX_CODES
+from shards.datasets._coding import kept, words, years
+from shards.datasets._published import AGE, SEX, Published
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from shards.datasets._raw_folder import RawFolder
 
 _METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata")
 _IMAGES = ("HAM10000_images", "HAM10000_images_part_1", "HAM10000_images_part_2")
 _MASKS = "HAM10000_segmentations_lesion_tschandl"
 _COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
-_UNKNOWN = ("", "unknown", "nan", "NaN", "NA")
-_PAGE = "Get it from doi.org/10.7910/DVN/DBW86T (licence CC BY-NC 4.0)."
 
 #: The publisher's codes and what they stand for.
 DIAGNOSES: Mapping[str, tuple[str, ...]] = {
@@ -32,135 +32,93 @@ DIAGNOSES: Mapping[str, tuple[str, ...]] = {
     "nv": ("melanocytic nevus", "mole"),
     "vasc": ("vascular skin lesion", "angioma or pyogenic granuloma"),
 }
-_MALIGNANT = frozenset({"akiec", "bcc", "mel"})
-_MALIGNANT_FAIRMEDFM = frozenset({"akiec", "mel"})
+_MALIGNANT = {"malignant": ("akiec", "bcc", "mel"), "malignant_fairmedfm": ("akiec", "mel")}
 _BINARY = ("benign", "malignant")
+_NAMES = (("benign lesion",), ("malignant lesion",))
 
 
-class Ham10000(Adapter):
-    """The publisher's folder: metadata, images (in one folder or two parts) and, if there, lesion masks.
-
-    Attributes
-    ----------
-    raw
-        The folder ``HAM10000``, or the one that holds it.
-    """
+class Ham10000(Published):
+    """The publisher's folder: metadata, images (in one folder or two parts) and, if there, lesion masks."""
 
     name: ClassVar[str] = "ham10000"
     summary: ClassVar[str] = (
         "10,015 dermoscopic images: 7 diagnoses, malignant or benign, lesion masks; sex, age"
     )
-
-    facts: ClassVar[Facts] = Facts("classification+segmentation", "dermoscopy", "CC BY-NC 4.0")
-
-    raw: Path
+    facts: ClassVar[Facts] = Facts(
+        "classification+segmentation",
+        "dermoscopy",
+        "CC BY-NC 4.0",
+        10_015,
+        ("sex", "age", "localization", "source_dataset"),
+        Access(
+            "open",
+            "https://doi.org/10.7910/DVN/DBW86T",
+            "Download the files of the Dataverse record and unpack the archives of images and lesion masks in one folder.",
+            files=("dataverse:doi:10.7910/DVN/DBW86T",),
+            expected=("HAM10000_metadata.csv", "HAM10000_images", _MASKS),
+        ),
+    )
+    source: ClassVar[str] = "doi:10.7910/DVN/DBW86T"
+    targets: ClassVar[tuple[Target, ...]] = (
+        Target("dx", tuple(DIAGNOSES)),
+        *(Target(name, _BINARY, positive="malignant") for name in _MALIGNANT),
+    )
+    structures: ClassVar[tuple[Structure, ...]] = (Structure("lesion", (255,)),)
+    attributes: ClassVar[tuple[Attribute, ...]] = (SEX, AGE, Attribute("localization"))
+    prompts: ClassVar[tuple[PromptSet, ...]] = (
+        *(PromptSet(name, "fairmedfm-1", ("a photo of a {}",), _NAMES) for name in _MALIGNANT),
+        PromptSet(
+            "dx",
+            "fairray-1",
+            ("a dermoscopy image of {}", "a dermoscopic photo of {}", "a skin lesion, {}"),
+            tuple(DIAGNOSES.values()),
+        ),
+    )
+    presets: ClassVar[tuple[GroupPreset, ...]] = (
+        GroupPreset("fairmedfm", "age", "age", ("<60", "60+"), bins=(60.0,)),
+    )
+    subject: ClassVar[str] = "lesion"
+    notes: ClassVar[tuple[str, ...]] = (
+        "A subject is a lesion: the publisher gives no patient id, and one patient can have several lesions. Clustering "
+        "by lesion is a lower bound of the true clustering, so intervals may be too narrow.",
+        "Target malignant counts akiec, bcc and mel; malignant_fairmedfm counts akiec and mel only, as FairMedFM and "
+        "MEDFAIR do.",
+    )
+    mask_codes: ClassVar[Mapping[int, int]] = {255: 255}
+    landmarks: ClassVar[tuple[str, ...]] = _METADATA
+    listed: ClassVar[tuple[str, ...]] = tuple(f"{folder}/*.jpg" for folder in _IMAGES)
 
     def card(self) -> DatasetCard:
-        """Describe the dataset."""
-        folder = self._folder()
-        attributes = [Attribute("sex"), Attribute("age", "number", "years"), Attribute("localization")]
-        if "dataset" in self._metadata().columns:
-            attributes.append(Attribute("source_dataset"))
-        notes = [
-            "A subject is a lesion: the publisher gives no patient id, and one patient can have several lesions. Clustering "
-            "by lesion is a lower bound of the true clustering, so intervals may be too narrow.",
-            "Target malignant counts akiec, bcc and mel; malignant_fairmedfm counts akiec and mel only, as FairMedFM and "
-            "MEDFAIR do.",
+        """Describe the dataset; masks and the source of images are there or not, as the publisher's files are."""
+        raw, card = self.folder(), super().card()
+        if "dataset" in raw.table(*_METADATA, columns=_COLUMNS).columns:
+            card = replace(card, attributes=(*card.attributes, Attribute("source_dataset")))
+        if raw.find(_MASKS) is None:
+            note = f"Converted without lesion masks: there was no folder {_MASKS}."
+            card = replace(card, structures=(), notes=(*card.notes, note))
+        return card
+
+    def rows(self, raw: RawFolder) -> pd.DataFrame:
+        """Turn the metadata into rows."""
+        facts = raw.table(*_METADATA, columns=_COLUMNS)
+        raw.need(*_IMAGES)
+        places = {path.stem: str(path) for path in raw.files(*self.listed)}
+        rows = facts[["dx"]].assign(
+            sample_id=facts["image_id"],
+            subject_id=facts["lesion_id"],
+            sex=words(facts["sex"], SEX_CODES),
+            age=years(facts["age"]),
+            localization=kept(facts["localization"]),
+            _image=[
+                places.get(name, str(raw.path / _IMAGES[0] / f"{name}.jpg")) for name in facts["image_id"]
+            ],
+        )
+        for name, positive in _MALIGNANT.items():
+            rows[name] = [_BINARY[dx in positive] if dx in DIAGNOSES else None for dx in facts["dx"]]
+        if "dataset" in facts.columns:
+            rows["source_dataset"] = kept(facts["dataset"])
+        masks = raw.find(_MASKS)
+        rows["_mask"] = [
+            None if masks is None else str(masks / f"{name}_segmentation.png") for name in facts["image_id"]
         ]
-        masks = (folder / _MASKS).is_dir()
-        if not masks:
-            notes.append(f"Converted without lesion masks: there was no folder {_MASKS}.")
-        return DatasetCard(
-            name="ham10000",
-            version="1",
-            modality="dermoscopy",
-            licence="CC BY-NC 4.0",
-            source="doi:10.7910/DVN/DBW86T",
-            targets=(
-                Target("dx", tuple(DIAGNOSES)),
-                Target("malignant", _BINARY, positive="malignant"),
-                Target("malignant_fairmedfm", _BINARY, positive="malignant"),
-            ),
-            structures=(Structure("lesion", (255,)),) if masks else (),
-            attributes=tuple(attributes),
-            prompts=_PROMPTS,
-            subject="lesion",
-            notes=tuple(notes),
-        )
-
-    def manifest(self) -> pd.DataFrame:
-        """List the samples; no image is opened."""
-        raw = self._metadata()
-        folder = self._folder()
-        places = _images(folder)
-        masks = folder / _MASKS
-        has_masks = masks.is_dir()
-        table = raw[["image_id", "lesion_id", "dx", "sex", "age", "localization"]].rename(
-            columns={"image_id": "sample_id", "lesion_id": "subject_id"}
-        )
-        known = table["dx"].isin(list(DIAGNOSES))
-        for name, positive in (("malignant", _MALIGNANT), ("malignant_fairmedfm", _MALIGNANT_FAIRMEDFM)):
-            table[name] = [
-                _BINARY[dx in positive] if ok else None for dx, ok in zip(table["dx"], known, strict=True)
-            ]
-        if "dataset" in raw.columns:
-            table["source_dataset"] = raw["dataset"]
-        images = [places.get(name, folder / _IMAGES[0] / f"{name}.jpg") for name in table["sample_id"]]
-        table["_image"] = [str(path) for path in images]
-        table["_source"] = [str(path.relative_to(folder)) for path in images]
-        table["_mask"] = [
-            str(masks / f"{name}_segmentation.png") if has_masks else None for name in table["sample_id"]
-        ]
-        return table
-
-    def read(self, row: Mapping[str, Any]) -> Pixels:
-        """Read one image and its lesion mask."""
-        image, encoded = read_image(Path(row["_image"]))
-        if row["_mask"] is None:
-            return Pixels(image, encoded=encoded)
-        fitted = load_mask(Path(row["_mask"]), (image.shape[0], image.shape[1]), (0, 255))
-        return Pixels(image, fitted.mask, encoded=encoded, mask_resized=fitted.resized)
-
-    def _folder(self) -> Path:
-        root = self.raw.expanduser().absolute()
-        for folder in (root, root / "HAM10000"):
-            if any((folder / name).is_file() for name in _METADATA):
-                return folder
-        raise UserError(
-            f"{root} holds neither {_METADATA[0]} nor a folder HAM10000 with it. Give the folder in which the publisher's "
-            f"files were unpacked as 'raw'. {_PAGE}"
-        )
-
-    def _metadata(self) -> pd.DataFrame:
-        import pandas as pd
-
-        path = next(self._folder() / name for name in _METADATA if (self._folder() / name).is_file())
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=list(_UNKNOWN))
-        missing = [name for name in _COLUMNS if name not in table.columns]
-        if missing:
-            raise UserError(
-                f"{path} lacks the column {missing[0]!r}; expected {', '.join(_COLUMNS)}, found {', '.join(table.columns)}. "
-                f"{_PAGE}"
-            )
-        return table
-
-
-def _images(folder: Path) -> dict[str, Path]:
-    """Return the path of every image by its id, wherever the publisher's archives were unpacked."""
-    folders = [folder / name for name in _IMAGES if (folder / name).is_dir()]
-    if not folders:
-        raise UserError(f"{folder} has none of the image folders {', '.join(_IMAGES)}. {_PAGE}")
-    return {path.stem: path for part in folders for path in sorted(part.glob("*.jpg"))}
-
-
-_BENIGN_NAMES = (("benign lesion",), ("malignant lesion",))
-_PROMPTS = (
-    PromptSet("malignant", "fairmedfm-1", ("a photo of a {}",), _BENIGN_NAMES),
-    PromptSet("malignant_fairmedfm", "fairmedfm-1", ("a photo of a {}",), _BENIGN_NAMES),
-    PromptSet(
-        "dx",
-        "fairray-1",
-        ("a dermoscopy image of {}", "a dermoscopic photo of {}", "a skin lesion, {}"),
-        tuple(DIAGNOSES.values()),
-    ),
-)
+        return rows

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from shards.adapter import Adapter, Facts, Pixels
 from shards.card import Attribute, DatasetCard, PromptSet, Target
 from shards.phantom.chest import FINDINGS, draw_chest, view_chest
-from shards.phantom.subjects import DATASET_SEEDS, AttributeName, draw_subject, membership
+from shards.phantom.subjects import DATASET_SEEDS, GENERATED, AttributeName, draw_subject, membership
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,9 @@ class PhantomCxr(Adapter):
     name: ClassVar[str] = "phantom-cxr"
     summary: ClassVar[str] = "generated chest X-rays with a planted disparity (test equipment)"
 
-    facts: ClassVar[Facts] = Facts("classification", "chest X-ray", "CC0-1.0 (generated)")
+    facts: ClassVar[Facts] = Facts(
+        "classification", "chest X-ray", "CC0-1.0 (generated)", None, ("sex", "age", "race"), GENERATED
+    )
 
     subjects: int = Field(default=400, ge=1, le=1_000_000)
     seed: int = Field(default=0, ge=0, lt=DATASET_SEEDS)

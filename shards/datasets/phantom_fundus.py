@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from shards.adapter import Adapter, Facts, Pixels
 from shards.card import Attribute, DatasetCard, PromptSet, Structure, Target
 from shards.phantom.fundus import CUP, PIXEL_MM, RIM, draw_fundus, view_fundus
-from shards.phantom.subjects import DATASET_SEEDS, AttributeName, draw_subject, membership
+from shards.phantom.subjects import DATASET_SEEDS, GENERATED, AttributeName, draw_subject, membership
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,12 @@ class PhantomFundus(Adapter):
     )
 
     facts: ClassVar[Facts] = Facts(
-        "classification+segmentation", "colour fundus photograph", "CC0-1.0 (generated)"
+        "classification+segmentation",
+        "colour fundus photograph",
+        "CC0-1.0 (generated)",
+        None,
+        ("sex", "age", "race"),
+        GENERATED,
     )
 
     subjects: int = Field(default=400, ge=1, le=1_000_000)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shards.adapter import Adapter, Facts, Pixels, UnreadableSample
+from shards.adapter import Access, Adapter, Facts, Pixels, UnreadableSample
 from shards.card import Attribute, DatasetCard, PromptSet, Structure, Target
 from shards.datasets._columns import Column, Columns, read_columns
 from shards.errors import UserError, unknown_name
@@ -129,7 +129,14 @@ class Table(Adapter):
     name: ClassVar[str] = "table"
     summary: ClassVar[str] = "your own images, described by a CSV, TSV or Parquet file"
 
-    facts: ClassVar[Facts] = Facts("classification, segmentation or both", "yours", "yours")
+    facts: ClassVar[Facts] = Facts(
+        "classification, segmentation or both",
+        "yours",
+        "yours",
+        None,
+        (),
+        Access("yours", "", "Nothing: it is yours. Give the table, and the columns that say what is in it."),
+    )
 
     table: Path
     dataset: str | None = Field(default=None, pattern="^[a-z0-9][a-z0-9-]*$")

@@ -15,8 +15,15 @@ from typing import Literal
 
 import numpy as np
 
+from shards.adapter import Access
+
 #: Seeds that datasets may use lie below this; training uses seeds above it, so no subject is ever shared.
 DATASET_SEEDS = 2**32
+
+#: Nobody has to ask for them.
+GENERATED = Access(
+    "generated", "https://pypi.org/project/fairray", "Nothing: the images are drawn while converting."
+)
 
 SEXES = ("female", "male")
 RACES = ("asian", "black", "white")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.convert import ConvertOptions, convert
-from shards.dataset import open_dataset
+from shards.dataset import FORMAT, open_dataset
 from shards.errors import UserError
 
 
@@ -147,8 +147,8 @@ def test_folders_that_are_no_dataset_are_refused(dataset, tmp_path):
         open_dataset(tmp_path)
     path = dataset.path / "dataset.json"
     text = path.read_text()
-    path.write_text(text.replace('"format": 1', '"format": 99'))
-    with pytest.raises(UserError, match=r"has format 99, this version of FairRay reads format 1"):
+    path.write_text(text.replace(f'"format": {FORMAT}', '"format": 99'))
+    with pytest.raises(UserError, match=f"has format 99, this version of FairRay reads format {FORMAT}"):
         open_dataset(dataset.path)
     path.write_text(text.replace('"fingerprint"', '"footprint"'))
     with pytest.raises(UserError, match="is damaged"):

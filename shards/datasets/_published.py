@@ -1,0 +1,142 @@
+"""The base of the adapters of published datasets: what they declare, and everything that is the same for all.
+
+An adapter declares its card as class variables and turns the publisher's tables into rows. It writes no loop over files, no
+message about missing ones and no reading of pixels unless the publisher's format is its own.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from shards.adapter import Adapter, Pixels, Volume
+from shards.card import Attribute, DatasetCard, GroupPreset, PromptSet, Structure, Target
+from shards.datasets._raw_folder import RawFolder
+from shards.images import read_image
+from shards.masks import load_mask, recode
+from shards.windows import showing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from shards.formats.volume_file import Plane
+
+SEX = Attribute("sex")
+AGE = Attribute("age", "number", "years")
+
+
+class Published(Adapter):
+    """A publisher's folder.
+
+    Subclasses set the class variables, :meth:`rows`, and where needed :meth:`read`.
+
+    Attributes
+    ----------
+    raw
+        The folder in which the publisher's files were unpacked, or the one that holds it.
+    """
+
+    #: What is on the card; see :class:`shards.card.DatasetCard`.
+    version: ClassVar[str] = "1"
+    source: ClassVar[str]
+    targets: ClassVar[tuple[Target, ...]] = ()
+    structures: ClassVar[tuple[Structure, ...]] = ()
+    attributes: ClassVar[tuple[Attribute, ...]] = ()
+    published: ClassVar[tuple[str, ...]] = ()
+    prompts: ClassVar[tuple[PromptSet, ...]] = ()
+    presets: ClassVar[tuple[GroupPreset, ...]] = ()
+    subject: ClassVar[str] = "patient"
+    notes: ClassVar[tuple[str, ...]] = ()
+    #: Name of the way to show intensities of more than 8 bits (see :mod:`shards.windows`).
+    shown: ClassVar[str | None] = None
+    #: What the slices of volumes show; None for images.
+    plane: ClassVar[Plane | None] = None
+    #: Publisher's label -> stored label.
+    mask_codes: ClassVar[Mapping[int, int]] = {}
+    #: Globs of the files that the publisher's table should list: others are counted as ``not_listed``.
+    listed: ClassVar[tuple[str, ...]] = ()
+    #: Files or folders (globs); any of them shows that a folder is the publisher's.
+    landmarks: ClassVar[tuple[str, ...]]
+
+    raw: Path = Field(description="the publisher's folder")
+
+    @abstractmethod
+    def rows(self, raw: RawFolder) -> pd.DataFrame:
+        """Turn the publisher's tables into manifest rows (see :mod:`shards.adapter`).
+
+        ``_image`` (and ``_mask``) hold absolute paths as texts. ``_source`` is made of ``_image`` where it is not given.
+        """
+
+    def card(self) -> DatasetCard:
+        """Describe the dataset as declared."""
+        window, normalise = showing(self.shown) if self.shown is not None else (None, None)
+        return DatasetCard(
+            name=self.name,
+            version=self.version,
+            modality=self.facts.modality,
+            licence=self.facts.licence,
+            source=self.source,
+            targets=self.targets,
+            structures=self.structures,
+            attributes=self.attributes,
+            prompts=self.prompts,
+            subject=self.subject,
+            window=window,
+            normalise=normalise,
+            published=self.published,
+            presets=self.presets,
+            notes=self.notes,
+        )
+
+    def manifest(self) -> pd.DataFrame:
+        """List the samples, and the files that no table lists; no image is opened."""
+        import pandas as pd
+
+        raw = self.folder()
+        rows = self.rows(raw).reset_index(drop=True)
+        if "_source" not in rows.columns:
+            rows["_source"] = [None if path is None else raw.relative(path) for path in rows["_image"]]
+        strays = raw.strays(rows["_image"], *self.listed)
+        if len(strays):
+            rows = pd.concat([rows, strays], ignore_index=True)
+        return rows.astype(object).where(rows.notna(), None)
+
+    def read(self, row: Mapping[str, Any]) -> Pixels | Volume:
+        """Read the image and, if the row has one, its mask."""
+        image, mask = Path(row["_image"]), row.get("_mask")
+        if self.plane is not None:
+            from shards.formats.volume_file import load_volume
+
+            return load_volume(image, self.plane, None if mask is None else Path(mask), self.mask_codes)
+        pixels, encoded = read_image(image)
+        if mask is None:
+            return Pixels(pixels, encoded=encoded)
+        fitted = load_mask(Path(mask), (pixels.shape[0], pixels.shape[1]), {0, *self.mask_codes})
+        return Pixels(
+            pixels,
+            recode(fitted.mask, self.mask_codes, Path(mask).name),
+            encoded=encoded,
+            mask_resized=fitted.resized,
+        )
+
+    def folder(self) -> RawFolder:
+        """Return the publisher's folder: `raw`, or the one folder in it that is.
+
+        Raises
+        ------
+        UserError
+            If none has the landmarks.
+        """
+        root = self.raw.expanduser().absolute()
+        inner = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+        for folder in (root, *inner):
+            if any(next(folder.glob(pattern), None) is not None for pattern in self.landmarks):
+                return RawFolder(folder, self.name, self.facts.access)
+        found = "does not exist" if not root.is_dir() else f"has none of {', '.join(self.landmarks)}"
+        raise RawFolder(root, self.name, self.facts.access).refusal(
+            f"{root} {found}. Give the folder in which the publisher's files were unpacked as 'raw'."
+        )

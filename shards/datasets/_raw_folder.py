@@ -1,0 +1,156 @@
+"""A publisher's folder on this machine: its files, its tables, and messages that say where to get what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shards.adapter import Access
+from shards.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_KIND = {
+    "open": "it can be downloaded by anyone",
+    "registration": "it needs a registration",
+    "request": "it is given on request",
+    "credentialed": "it needs credentialed access (training and a signed agreement)",
+}
+
+
+@dataclass(frozen=True)
+class RawFolder:
+    """Where a publisher's files were unpacked.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    dataset
+        Name of the dataset.
+    access
+        How to get it.
+    """
+
+    path: Path
+    dataset: str
+    access: Access
+
+    def refusal(self, text: str) -> UserError:
+        """Build the error for a folder that is not what the publisher ships; says where to get it."""
+        kind = _KIND.get(self.access.kind)
+        how = f" Get {self.dataset} from {self.access.page}" + (f": {kind}." if kind else ".")
+        return UserError(text + how)
+
+    def find(self, *names: str) -> Path | None:
+        """Return the first of several files or folders that is there; None if none is."""
+        return next((self.path / name for name in names if (self.path / name).exists()), None)
+
+    def need(self, *names: str) -> Path:
+        """Return the first of several files or folders that is there.
+
+        Raises
+        ------
+        UserError
+            If none is.
+        """
+        found = self.find(*names)
+        if found is None:
+            raise self.refusal(f"{self.path} lacks {' or '.join(names)}.")
+        return found
+
+    def match(self, pattern: str) -> Path:
+        """Return the one file whose path below the folder matches a glob (several: the last by name).
+
+        Raises
+        ------
+        UserError
+            If none does.
+        """
+        found = sorted(self.path.glob(pattern))
+        if not found:
+            raise self.refusal(f"{self.path} has no file that matches {pattern}.")
+        return found[-1]
+
+    def table(
+        self, *names: str | Path, columns: Sequence[str], sheet: str | int = 0, separator: str = ","
+    ) -> pd.DataFrame:
+        """Read the first of several tables that is there (CSV, gzipped CSV or Excel) as texts.
+
+        Parameters
+        ----------
+        names
+            Below the folder.
+        columns
+            Columns that it must have; others are kept too.
+        sheet
+            Of an Excel file.
+        separator
+            Between the values of a CSV file.
+
+        Returns
+        -------
+        DataFrame
+            Stripped texts, None for empty cells.
+
+        Raises
+        ------
+        UserError
+            If it is missing, cannot be read, or lacks a column.
+        """
+        import pandas as pd
+
+        path = self.need(*map(str, names))
+        try:
+            if path.suffix.lower() in (".xlsx", ".xlsm"):
+                raw = pd.read_excel(path, sheet_name=sheet, dtype=str, keep_default_na=False)
+            else:
+                raw = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        except (ValueError, KeyError, OSError) as error:
+            raise self.refusal(f"{path} cannot be read as a table: {error}.") from error
+        raw.columns = [str(name).strip() for name in raw.columns]
+        missing = [name for name in columns if name not in raw.columns]
+        if missing:
+            raise self.refusal(
+                f"{path} lacks the column {missing[0]!r}; expected {', '.join(columns)}, found "
+                f"{', '.join(raw.columns)}."
+            )
+        texts = raw.apply(lambda column: column.str.strip())
+        table: pd.DataFrame = texts.astype(object).where(texts != "", None)
+        return table
+
+    def files(self, *patterns: str) -> list[Path]:
+        """Return all files whose path below the folder matches a glob, sorted."""
+        return sorted(path for pattern in patterns for path in self.path.glob(pattern) if path.is_file())
+
+    def relative(self, path: str | Path) -> str:
+        """Return a path from the folder on, as it is shown to people."""
+        path = Path(path)
+        return str(path.relative_to(self.path)) if path.is_relative_to(self.path) else path.name
+
+    def strays(self, listed: Iterable[str | None], *patterns: str) -> pd.DataFrame:
+        """List files that no row names: manifest rows that say so, so that they are counted and named.
+
+        Parameters
+        ----------
+        listed
+            Paths that the rows name.
+        patterns
+            Globs of all files that should be listed.
+        """
+        import pandas as pd
+
+        known = {str(path) for path in listed if path is not None}
+        found = [path for path in self.files(*patterns) if str(path) not in known]
+        return pd.DataFrame(
+            {
+                "sample_id": [None] * len(found),
+                "_source": [self.relative(path) for path in found],
+                "_reject": ["not_listed"] * len(found),
+                "_detail": ["the file is on disk, but no row of the publisher's table names it"] * len(found),
+            },
+            dtype=object,
+        )

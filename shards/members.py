@@ -1,0 +1,105 @@
+"""What the pixels of one sample become in its shard: files of the tar, and what the index says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from shards.adapter import Pixels, UnreadableSample, Volume
+from shards.card import DatasetCard
+from shards.images import encode_png, fitting_size, resize_image, resize_mask, to_rgb
+from shards.volumes import check_volume, encode_npy, fit_volume, show_volume
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One sample's files and their description.
+
+    Attributes
+    ----------
+    files
+        Ending of the member's name -> its bytes.
+    depth, height, width
+        Of the stored pixels; depth is 1 for an image.
+    spacing_mm
+        (row, column) of an image, (slice, row, column) of a volume; None when unknown.
+    orientation
+        See :class:`shards.adapter.Volume`; None for an image.
+    mask_resized
+        None where there is no mask.
+    """
+
+    files: Mapping[str, bytes]
+    depth: int
+    height: int
+    width: int
+    spacing_mm: tuple[float, ...] | None
+    orientation: str | None
+    mask_resized: bool | None
+
+
+def store(pixels: Pixels | Volume, card: DatasetCard, max_side: int | None) -> Stored:
+    """Check a sample's pixels, bring them to size and encode them.
+
+    Parameters
+    ----------
+    pixels
+        As the adapter read them.
+    card
+        The dataset's card.
+    max_side
+        Longer side at most (of a volume: of its slices); None keeps them.
+
+    Raises
+    ------
+    UnreadableSample
+        If they cannot be stored, or could not be shown to a model later.
+    """
+    return _volume(pixels, card, max_side) if isinstance(pixels, Volume) else _image(pixels, card, max_side)
+
+
+def _volume(volume: Volume, card: DatasetCard, max_side: int | None) -> Stored:
+    check_volume(volume)
+    show_volume(volume.image[:1, :1, :1], card.window, card.normalise)  # raises where no window is recorded
+    fitted = fit_volume(volume, max_side)
+    files = {"image.npy": encode_npy(fitted.image)}
+    if fitted.mask is not None:
+        files["mask.npy"] = encode_npy(fitted.mask)
+    depth, height, width = fitted.image.shape
+    resized = None if fitted.mask is None else fitted.mask_resized
+    return Stored(files, depth, height, width, fitted.spacing_mm, fitted.orientation, resized)
+
+
+def _image(pixels: Pixels, card: DatasetCard, max_side: int | None) -> Stored:
+    _check_image(pixels, card)
+    shape = (pixels.image.shape[0], pixels.image.shape[1])
+    size = fitting_size(shape, max_side)
+    if pixels.encoded is not None and size == shape:
+        files = {"image.jpg": pixels.encoded}
+    else:
+        files = {"image.png": encode_png(resize_image(pixels.image, size))}
+    if pixels.mask is not None:
+        files["mask.png"] = encode_png(resize_mask(pixels.mask, size))
+    spacing = None
+    if pixels.spacing_mm is not None:
+        row, column = pixels.spacing_mm
+        spacing = (float(row) * shape[0] / size[0], float(column) * shape[1] / size[1])
+    return Stored(files, 1, *size, spacing, None, None if pixels.mask is None else pixels.mask_resized)
+
+
+def _check_image(pixels: Pixels, card: DatasetCard) -> None:
+    image, mask = pixels.image, pixels.mask
+    if (
+        image.dtype not in (np.uint8, np.uint16)
+        or image.ndim not in (2, 3)
+        or image.shape[2:] not in ((), (3,))
+    ):
+        raise UnreadableSample("unsupported_pixels", f"image of shape {image.shape} and kind {image.dtype}")
+    if image.size == 0:
+        raise UnreadableSample("unsupported_pixels", "the image has no pixels")
+    if mask is not None and mask.shape != image.shape[:2]:
+        raise UnreadableSample("mask_shape_mismatch", f"mask {mask.shape}, image {image.shape[:2]}")
+    if image.dtype == np.uint16 and card.window is None:
+        to_rgb(image[:1, :1], None)  # raises with the reason and what to do
