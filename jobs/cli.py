@@ -317,12 +317,25 @@ def datasets_ls(as_json: AsJson = False) -> None:
 @datasets_app.command("show")
 def datasets_show(
     dataset: Annotated[str, typer.Argument(help="Adapter name, or a converted folder.")],
+    raw: Annotated[Path | None, typer.Option(help="Say what is missing in this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a dataset: targets, attributes, licence; counts for a converted one."""
+    """Show a dataset: targets, attributes, licence, how to get it; counts for a converted one."""
     from jobs.commands import datasets as command
 
-    raise typer.Exit(command.show(dataset, as_json))
+    raise typer.Exit(command.show(dataset, raw, as_json))
+
+
+@datasets_app.command("fetch")
+def datasets_fetch(
+    dataset: Annotated[str, typer.Argument(help="Adapter name; see 'fairray datasets ls'.")],
+    out: Annotated[Path, typer.Option(help="Folder for the publisher's files.")],
+    offline: Annotated[bool, typer.Option("--offline/--online", help="Never use the network.")] = False,
+) -> None:
+    """Download an open dataset (resumed, checked); say how to get one that is not open."""
+    from jobs.commands import datasets as command
+
+    raise typer.Exit(command.fetch_one(dataset, out, offline=offline))
 
 
 @datasets_app.command("verify")

@@ -10,9 +10,11 @@ from shards.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
     from shards.adapter import Adapter
     from shards.convert import ConvertProgress
+    from shards.fetch import FetchProgress
 
 
 def convert_missing(study: Study, datasets: str, workers: int | None, console: Console) -> None:
@@ -104,3 +106,44 @@ class ConversionDisplay:
         """Show how far the conversion is."""
         self._last = progress
         self._bar.update(self._line, total=progress.samples_total, completed=progress.samples_done)
+
+
+class FetchDisplay:
+    """Progress of downloads, as a context manager: a live bar for each file on a terminal, a line for each elsewhere.
+
+    Parameters
+    ----------
+    console
+        Where to show it.
+    """
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._lines: dict[str, TaskID] = {}
+
+    def __enter__(self) -> FetchDisplay:
+        """Start the bars."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """End the bars."""
+        self._bar.stop()
+
+    def update(self, progress: FetchProgress) -> None:
+        """Show how far a file is."""
+        if progress.name not in self._lines:
+            self._lines[progress.name] = self._bar.add_task(progress.name, total=progress.total)
+            if not self._console.is_terminal:
+                self._console.print(f"downloading {progress.name}", highlight=False, markup=False)
+        self._bar.update(self._lines[progress.name], total=progress.total, completed=progress.done)

@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from jobs.commands.output import err, out, print_json, print_table, say
-from jobs.conversion import ConversionDisplay
+from jobs.conversion import ConversionDisplay, FetchDisplay
 from jobs.run import Exit
 from jobs.study import ConvertSettings
+from shards.adapter import Adapter
 from shards.convert import convert
 from shards.dataset import Dataset, open_dataset
 from shards.datasets import adapter_class, adapter_names, make_adapter
@@ -52,14 +53,24 @@ def ls(as_json: bool) -> int:
     rows = [_summary(name) for name in adapter_names()]
     if as_json:
         print_json(rows)
-    else:
-        columns = ("name", "task", "modality", "licence", "summary")
-        print_table("datasets that can be converted", columns, [[row[c] for c in columns] for row in rows])
+        return Exit.COMPLETE
+    columns = ("name", "task", "modality", "samples", "attributes", "licence", "access")
+    shown = [
+        (
+            *(row[c] for c in columns[:3]),
+            _count(row["samples"]),
+            ", ".join(row["attributes"]),
+            row["licence"],
+            row["access"]["kind"],
+        )
+        for row in rows
+    ]
+    print_table("datasets that can be converted", columns, shown)
     return Exit.COMPLETE
 
 
-def show(name: str, as_json: bool) -> int:
-    """Show a converted folder, or what is known of an adapter."""
+def show(name: str, raw: Path | None, as_json: bool) -> int:
+    """Show a converted folder, or what is known of an adapter and what is missing of its raw folder."""
     if Path(name).is_dir():
         dataset = open_dataset(Path(name))
         if as_json:
@@ -75,11 +86,51 @@ def show(name: str, as_json: bool) -> int:
         return Exit.COMPLETE
     kind = adapter_class(name)
     summary = {**_summary(kind.name), "options": _options(kind)}
+    if raw is not None:
+        summary["present"] = presence(kind, raw)
     if as_json:
         print_json(summary)
     else:
-        print_table(kind.name, ("field", "value"), [(k, v) for k, v in summary.items() if k != "options"])
-        print_table("options", ("option", "default"), summary["options"].items())
+        _print_adapter(kind, summary)
+    return Exit.COMPLETE
+
+
+def presence(kind: type[Adapter], raw: Path) -> dict[str, bool]:
+    """Say which of the files and folders that show a raw dataset are there.
+
+    Raises
+    ------
+    UserError
+        If the folder does not exist.
+    """
+    if not raw.is_dir():
+        raise UserError(f"{raw} is not a folder; give the one in which {kind.name!r} was unpacked as --raw.")
+    folders = [raw, *sorted(path for path in raw.iterdir() if path.is_dir())]
+    return {
+        expected: any(next(folder.glob(expected), None) is not None for folder in folders)
+        for expected in kind.facts.access.expected
+    }
+
+
+def fetch_one(name: str, folder: Path, *, offline: bool) -> int:
+    """Download what anyone may download of a dataset; say what to do for the rest."""
+    from shards.fetch import fetch
+
+    kind = adapter_class(name)
+    access = kind.facts.access
+    if access.kind in ("generated", "yours"):
+        raise UserError(f"{kind.name} has nothing to fetch. {access.steps}")
+    if not access.files:
+        where = f" at {access.page}" if access.page else ""
+        raise UserError(f"{kind.name} cannot be fetched without asking its publisher{where}. {access.steps}")
+    if offline:
+        raise UserError(
+            f"{kind.name} would be fetched from {', '.join(access.files)}, but --offline forbids it."
+        )
+    with FetchDisplay(err()) as display:
+        paths = fetch(access.files, folder, tell=display.update)
+    say(f"{len(paths)} files of {kind.name} are in {folder}. Licence: {kind.facts.licence}. {access.steps}")
+    say(f"Convert it: fairray shard {kind.name} --raw {folder} --out FOLDER")
     return Exit.COMPLETE
 
 
@@ -98,6 +149,32 @@ def verify_one(folder: Path) -> int:
 def _summary(name: str) -> dict[str, Any]:
     kind = adapter_class(name)
     return {"name": name, **asdict(kind.facts), "summary": kind.summary}
+
+
+def _count(samples: int | None) -> str:
+    return "" if samples is None else f"{samples:,}"
+
+
+def _print_adapter(kind: type[Adapter], summary: dict[str, Any]) -> None:
+    access = kind.facts.access
+    facts = [
+        ("what", summary["summary"]),
+        ("task", summary["task"]),
+        ("modality", summary["modality"]),
+        ("samples", _count(summary["samples"])),
+        ("attributes", ", ".join(summary["attributes"])),
+        ("licence", summary["licence"]),
+        ("access", access.kind),
+        ("page", access.page),
+        ("how to get it", access.steps),
+        ("fetched by", f"fairray datasets fetch {kind.name} --out FOLDER" if access.files else ""),
+        ("expected in the raw folder", ", ".join(access.expected)),
+    ]
+    print_table(kind.name, ("field", "value"), [fact for fact in facts if fact[1]])
+    if "present" in summary:
+        found = [(name, "there" if there else "missing") for name, there in summary["present"].items()]
+        print_table("raw folder", ("file or folder", "on this machine"), found)
+    print_table("options", ("option", "default"), summary["options"].items())
 
 
 def _options(kind: Any) -> dict[str, Any]:

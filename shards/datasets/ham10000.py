@@ -55,7 +55,7 @@ class Ham10000(Published):
             "https://doi.org/10.7910/DVN/DBW86T",
             "Download the files of the Dataverse record and unpack the archives of images and lesion masks in one folder.",
             files=("dataverse:doi:10.7910/DVN/DBW86T",),
-            expected=("HAM10000_metadata.csv", "HAM10000_images", _MASKS),
+            expected=("HAM10000_metadata*", "HAM10000_images*", _MASKS),
         ),
     )
     source: ClassVar[str] = "doi:10.7910/DVN/DBW86T"

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from jobs import cli
+from shards.datasets import adapter_names
+
+
+def fairray(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def refused(*arguments):
+    """Run as the installed command does: the exit code and what a user reads."""
+    done = fairray(*arguments)
+    return done.exception
+
+
+def test_every_dataset_is_listed_with_what_it_is_and_how_to_get_it():
+    listed = json.loads(fairray("datasets", "ls", "--json").stdout)
+    assert [row["name"] for row in listed] == list(adapter_names())
+    for row in listed:
+        assert all(row[name] for name in ("task", "modality", "licence", "summary"))
+        assert row["access"]["kind"] in {
+            "open",
+            "registration",
+            "request",
+            "credentialed",
+            "generated",
+            "yours",
+        }
+        assert row["access"]["steps"]
+        published = row["access"]["kind"] not in ("generated", "yours")
+        assert bool(row["samples"] and row["attributes"] and row["access"]["expected"]) is published
+        assert row["access"]["page"].startswith("https://") or row["name"] == "table"
+
+
+def test_what_is_missing_of_a_raw_folder_is_said(tmp_path):
+    (tmp_path / "HAM10000" / "HAM10000_images_part_1").mkdir(parents=True)
+    (tmp_path / "HAM10000" / "HAM10000_metadata").touch()
+    shown = json.loads(fairray("datasets", "show", "ham10000", "--raw", tmp_path, "--json").stdout)
+    assert shown["present"] == {
+        "HAM10000_metadata*": True,
+        "HAM10000_images*": True,
+        "HAM10000_segmentations_lesion_tschandl": False,
+    }
+    text = fairray("datasets", "show", "ham10000", "--raw", tmp_path).stdout
+    assert "missing" in text
+    assert "10.7910/DVN/DBW86T" in text
+
+
+def test_datasets_that_are_not_open_come_with_instructions(tmp_path):
+    for row in json.loads(fairray("datasets", "ls", "--json").stdout):
+        if not row["access"]["files"]:
+            error = refused("datasets", "fetch", row["name"], "--out", tmp_path / "raw")
+            assert row["access"]["steps"] in str(error)
+            assert row["access"]["page"] in str(error) or row["access"]["kind"] in ("generated", "yours")
+    assert not (tmp_path / "raw").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["fetch", "ham10000", "--offline", "--out", "x"], "--offline forbids it"),
+        (["show", "ham10000", "--raw", "nowhere"], "nowhere is not a folder"),
+        (["fetch", "ham1000", "--out", "x"], "did you mean 'ham10000'"),
+    ],
+)
+def test_mistakes_are_explained(arguments, text):
+    assert text in str(refused("datasets", *arguments))
