@@ -16,7 +16,7 @@ from typing import BinaryIO
 from shards.keys import MAX_KEY
 
 #: All that a shard may hold. Nothing here can carry code: readers refuse other members.
-MEMBERS = ("image.jpg", "image.png", "json", "mask.png")
+MEMBERS = ("image.jpg", "image.npy", "image.png", "json", "mask.npy", "mask.png")
 _BLOCK = 512
 
 
