@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.adapter import UnreadableSample, Volume
+from shards.formats.whole import alone, check_whole
 from shards.masks import recode
 from shards.volumes import VolumeArray
 
@@ -40,14 +41,14 @@ class VolumeFile:
     spacing_mm
         (slice, row, column).
     orientation
-        See :class:`shards.adapter.Volume`.
+        See :class:`shards.adapter.Volume`; None where a series of slices does not say how it lies.
     origin, directions
         Place of the first voxel in mm, and the axes' directions (nine cosines), after turning.
     """
 
     image: VolumeArray
     spacing_mm: tuple[float, float, float]
-    orientation: str
+    orientation: str | None
     origin: tuple[float, ...]
     directions: tuple[float, ...]
 
@@ -75,13 +76,18 @@ def read_volume_file(path: Path, plane: Plane, *, missing: str = "missing_image"
         raise UnreadableSample(missing, f"file {path.name} does not exist")
     if path.stat().st_size == 0:
         raise UnreadableSample("empty_file", f"file {path.name} has no bytes")
+    check_whole(path)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        found = sitk.ReadImage(str(path))
+        with alone(path) as place:
+            found = sitk.ReadImage(str(place))
     except RuntimeError as error:
-        raise UnreadableSample(
-            "decode_error", f"file {path.name} is cut off, damaged or no volume"
-        ) from error
+        why = (
+            "has axes that are not at right angles"
+            if "orthonormal" in str(error)
+            else "is damaged or no volume"
+        )
+        raise UnreadableSample("decode_error", f"file {path.name} {why}") from error
     return turned(found, plane, path.name)
 
 
@@ -101,7 +107,7 @@ def turned(found: sitk.Image, plane: Plane, name: str) -> VolumeFile:
     found = sitk.DICOMOrient(found, axes)
     column, row, slice_ = found.GetSpacing()
     return VolumeFile(
-        _compact(sitk.GetArrayFromImage(found)),
+        compact(sitk.GetArrayFromImage(found)),
         (slice_, row, column),
         axes[::-1],
         found.GetOrigin(),
@@ -157,12 +163,15 @@ def check_same_frame(image: VolumeFile, mask: VolumeFile, name: str) -> None:
             )
 
 
-def _compact(array: NDArray[Any]) -> VolumeArray:
+def compact(array: NDArray[Any]) -> VolumeArray:
     """Return the same numbers in the smallest kind that a shard stores."""
     if array.dtype in (np.uint8, np.int16, np.uint16):
         return array
     low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
-    whole = array.dtype.kind in "iu" or bool((array == np.rint(array)).all())  # NaN is not whole
+    whole = array.dtype.kind in "iu" or all(
+        bool((slice_ == np.rint(slice_)).all())
+        for slice_ in array  # one by one: a copy of a whole CT is 1 GB
+    )  # NaN is not whole
     for kind in (np.int16, np.uint16):
         limits = np.iinfo(kind)
         if whole and limits.min <= low and high <= limits.max:
