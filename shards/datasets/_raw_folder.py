@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 from shards.adapter import Access
 from shards.errors import UserError
@@ -76,7 +80,12 @@ class RawFolder:
         return found[-1]
 
     def table(
-        self, *names: str | Path, columns: Sequence[str], sheet: str | int = 0, separator: str = ","
+        self,
+        *names: str | Path,
+        columns: Sequence[str],
+        sheet: str | int = 0,
+        separator: str = ",",
+        positions: Sequence[str] = (),
     ) -> pd.DataFrame:
         """Read the first of several tables that is there (CSV, gzipped CSV or Excel) as texts.
 
@@ -90,6 +99,9 @@ class RawFolder:
             Of an Excel file.
         separator
             Between the values of a CSV file.
+        positions
+            Names for the columns of a CSV file by their place, where its header holds separators and cannot be
+            split; the header must then begin with `columns`.
 
         Returns
         -------
@@ -99,27 +111,22 @@ class RawFolder:
         Raises
         ------
         UserError
-            If it is missing, cannot be read, or lacks a column.
+            If it is missing, cannot be read, has rows longer than its header, or lacks a column.
         """
-        import pandas as pd
-
         path = self.need(*map(str, names))
         try:
-            if path.suffix.lower() in (".xlsx", ".xlsm"):
-                raw = pd.read_excel(path, sheet_name=sheet, dtype=str, keep_default_na=False)
-            else:
-                raw = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        except (ValueError, KeyError, OSError) as error:
+            raw, header = _read_table(path, sheet, separator, positions)
+        except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error, Warning) as error:
             raise self.refusal(f"{path} cannot be read as a table: {error}.") from error
-        raw.columns = [str(name).strip() for name in raw.columns]
-        missing = [name for name in columns if name not in raw.columns]
+        found = header[: len(columns)] if positions else header
+        missing = [name for name in columns if name not in found]
         if missing:
             raise self.refusal(
                 f"{path} lacks the column {missing[0]!r}; expected {', '.join(columns)}, found "
-                f"{', '.join(raw.columns)}."
+                f"{', '.join(header)}."
             )
         texts = raw.apply(lambda column: column.str.strip())
-        table: pd.DataFrame = texts.astype(object).where(texts != "", None)
+        table: pd.DataFrame = texts.astype(object).where(texts.notna() & (texts != ""), None)
         return table
 
     def files(self, *patterns: str) -> list[Path]:
@@ -154,3 +161,26 @@ class RawFolder:
             },
             dtype=object,
         )
+
+
+def _read_table(
+    path: Path, sheet: str | int, separator: str, positions: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table's texts and its own header; a row with more values than the header has names is an error."""
+    import pandas as pd
+
+    if path.suffix.lower() in (".xlsx", ".xlsm"):
+        raw = pd.read_excel(path, sheet_name=sheet, dtype=str, keep_default_na=False)
+        header = [str(name).strip() for name in raw.columns]
+    else:
+        read = partial(
+            pd.read_csv, path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+        header = [str(name).strip() for name in read(nrows=0).columns]
+        named = {"names": list(positions), "header": 0, "usecols": range(len(positions))} if positions else {}
+        with warnings.catch_warnings():
+            # Otherwise the first values of longer rows would become an index, and all others move to the left.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            raw = read(index_col=False, **named)
+    raw.columns = list(positions) if positions else header
+    return raw, header
