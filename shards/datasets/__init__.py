@@ -10,7 +10,12 @@ from shards.adapter import Adapter
 from shards.errors import unknown_name
 
 _ADAPTERS: Mapping[str, tuple[str, str]] = {
+    "fairseg": ("shards.datasets.fairseg", "FairSeg"),
+    "fairvision": ("shards.datasets.fairvision", "FairVision"),
+    "fairvlmed": ("shards.datasets.fairvlmed", "FairVlMed"),
+    "gf3300": ("shards.datasets.gf3300", "Gf3300"),
     "ham10000": ("shards.datasets.ham10000", "Ham10000"),
+    "papila": ("shards.datasets.papila", "Papila"),
     "phantom-cxr": ("shards.datasets.phantom_cxr", "PhantomCxr"),
     "phantom-fundus": ("shards.datasets.phantom_fundus", "PhantomFundus"),
     "table": ("shards.datasets.table", "Table"),
