@@ -298,12 +298,16 @@ def shard(
     seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
     samples_per_shard: Annotated[int, typer.Option(min=1, help="Samples per tar.")] = 256,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all CPUs by default.")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster that converts; raw data and --out on shared storage."),
+    ] = None,
 ) -> None:
     """Convert a dataset to shards."""
     from jobs.commands import datasets as command
 
     settings = command.convert_settings(max_side, seed, samples_per_shard)
-    raise typer.Exit(command.convert_one(dataset, raw, out, override or [], settings, workers))
+    raise typer.Exit(command.convert_one(dataset, raw, out, override or [], settings, workers, address))
 
 
 @datasets_app.command("ls")

@@ -13,12 +13,27 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from shards.adapter import Adapter
-    from shards.convert import ConvertProgress
+    from shards.convert import ConvertProgress, ShardWriter
     from shards.fetch import FetchProgress
 
 
-def convert_missing(study: Study, datasets: str, workers: int | None, console: Console) -> None:
+def convert_missing(
+    study: Study, datasets: str, workers: int | None, console: Console, *, address: str | None = None
+) -> None:
     """Convert every matching dataset whose folder holds no finished conversion.
+
+    Parameters
+    ----------
+    study
+        The study.
+    datasets
+        Glob.
+    workers
+        Processes (on a cluster: shards at a time); None for all processors.
+    console
+        Shows progress.
+    address
+        Address of a Ray cluster that writes the shards; None for processes of this machine.
 
     Raises
     ------
@@ -26,7 +41,19 @@ def convert_missing(study: Study, datasets: str, workers: int | None, console: C
         If a dataset is not converted and the study does not say from what to convert it.
     """
     for name, entry in unconverted(study, datasets).items():
-        _convert(name, entry, workers, console)
+        _convert(name, entry, workers, console, address)
+
+
+def cluster_writer(address: str | None, workers: int | None) -> ShardWriter | None:
+    """Return what writes shards on the Ray cluster at an address; None without one: local processes do."""
+    if address is None:
+        return None
+    from jobs.ray_environment import prepare_environment
+
+    prepare_environment(joins_cluster=True)
+    from jobs.ray_cluster import RayOptions, RayShardWriter
+
+    return RayShardWriter(RayOptions(workers=workers, address=address))
 
 
 def unconverted(study: Study, datasets: str) -> dict[str, DatasetEntry]:
@@ -57,13 +84,15 @@ def adapter_of(name: str, entry: DatasetEntry) -> Adapter:
     return make_adapter(kind, entry.adapter_options())
 
 
-def _convert(name: str, entry: DatasetEntry, workers: int | None, console: Console) -> None:
+def _convert(
+    name: str, entry: DatasetEntry, workers: int | None, console: Console, address: str | None
+) -> None:
     from shards.convert import convert
 
     adapter = adapter_of(name, entry)
     options = entry.convert.options(workers)
     with ConversionDisplay(console, f"converting {name}") as display:
-        convert(adapter, entry.shards, options, display.update)
+        convert(adapter, entry.shards, options, display.update, cluster_writer(address, workers))
 
 
 class ConversionDisplay:

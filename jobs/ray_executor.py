@@ -1,8 +1,8 @@
 """Runs items on Ray: actors that hold one model and take one item at a time, and plain CPU items beside them.
 
-Only this module imports Ray (after :mod:`jobs.ray_environment` has set what Ray reads on import). Actors commit their
-parts to the store themselves and return counts; no image and no table passes through Ray's object store. Ray runs
-things at least once; the store's commits make that exactly once.
+Ray is imported here and in :mod:`jobs.ray_cluster` (after :mod:`jobs.ray_environment` has set what Ray reads on import), and
+nowhere else. Actors commit their parts to the store themselves and return counts; no image and no table passes through Ray's
+object store. Ray runs things at least once; the store's commits make that exactly once.
 
 Resources: an actor takes either one CPU or `gpu_share` of a GPU, never both, so that neither kind can keep the other from
 starting. When nothing is free for a ready item, an idle actor of another model gives way. Ray's own view of free resources is
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from jobs.ray_cluster import RayOptions, connect
 from jobs.scheduler import Failure
 from jobs.store import Store
 from jobs.task import Item, Report
@@ -79,31 +80,6 @@ class _Slot:
     since: float = 0.0
 
 
-@dataclass(frozen=True)
-class RayOptions:
-    """How a run uses Ray.
-
-    Attributes
-    ----------
-    workers
-        Items at a time; None takes every CPU (every GPU share, for models on GPUs).
-    address
-        Address of a running cluster; None starts Ray on this machine.
-    dashboard
-        Whether a locally started Ray serves its dashboard (on loopback).
-    gpu_share
-        Fraction of a GPU an actor of a model takes.
-    device
-        ``"cpu"`` or ``"cuda"``; None chooses what torch sees.
-    """
-
-    workers: int | None = None
-    address: str | None = None
-    dashboard: bool = False
-    gpu_share: float = 1.0
-    device: str | None = None
-
-
 class RayExecutor:
     """Workers on a Ray cluster, started here unless an address is given.
 
@@ -119,7 +95,7 @@ class RayExecutor:
         self._store = store
         self._options = options
         self._started_here = not ray.is_initialized()
-        url = _connect(options) if self._started_here else None
+        url = connect(options) if self._started_here else None
         self.notice: str | None = None
         if options.dashboard and url:
             self.notice = (
@@ -270,35 +246,3 @@ class RayExecutor:
         slot = _Slot(actor, actor.ready.remote(), on_gpu)
         self._slots.append(slot)
         return slot
-
-
-def _connect(options: RayOptions) -> str | None:
-    """Join the cluster, or start Ray on this machine; return the address of the dashboard, if there is one.
-
-    Raises
-    ------
-    UserError
-        If there is no cluster at the address, or it does not let this user in.
-    """
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
-    if options.address is None:
-        # "local": without it Ray joins whatever cluster was last started on this machine, perhaps somebody else's.
-        context = ray.init(
-            address="local",
-            num_cpus=options.workers,
-            include_dashboard=options.dashboard,
-            dashboard_host="127.0.0.1",
-            **quiet,
-        )
-        return _dashboard_of(context)
-    try:
-        return _dashboard_of(ray.init(address=options.address, **quiet))
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise UserError(
-            f"cannot join the Ray cluster at {options.address!r}: {error}. Check --address (or RAY_ADDRESS), that the cluster "
-            "runs, and that RAY_AUTH_MODE and RAY_AUTH_TOKEN are those it was started with."
-        ) from None
-
-
-def _dashboard_of(context: Any) -> str | None:
-    return context.dashboard_url or None

@@ -140,7 +140,7 @@ def _run_study(study: Study, options: RunOptions, console: Console) -> Outcome:
     check_names(study, options.plan)
     store = Store.create(study.store)
     store.clean()
-    convert_missing(study, options.plan.datasets, options.workers, console)
+    convert_missing(study, options.plan.datasets, options.workers, console, address=options.address)
     plan = prepare(study, options.plan, store)
     whole = _whole(study, plan, options.plan, store)
     record_study(store, whole)
@@ -214,7 +214,8 @@ def _executor(store: Store, options: RunOptions) -> Executor:
     from jobs.ray_environment import prepare_environment
 
     prepare_environment(joins_cluster=options.address is not None)
-    from jobs.ray_executor import RayExecutor, RayOptions
+    from jobs.ray_cluster import RayOptions
+    from jobs.ray_executor import RayExecutor
 
     chosen = RayOptions(
         workers=options.workers,

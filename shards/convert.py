@@ -19,7 +19,8 @@ from __future__ import annotations
 import dataclasses
 import errno
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,11 @@ from shards.pool import write_shards
 from shards.splits import SPLITS, Subject, assign_splits
 from shards.writer import ShardJob, ShardResult, adapter_json, load_result
 
-__all__ = ["ConvertOptions", "ConvertProgress", "convert"]
+__all__ = ["ConvertOptions", "ConvertProgress", "ShardWriter", "convert"]
 
 _DEFAULTS = ConvertOptions()
+#: Writes the shards of jobs into a folder and yields each job when its shard is whole there.
+ShardWriter = Callable[[list[ShardJob], Path], Iterator[ShardJob]]
 
 
 def convert(
@@ -47,6 +50,7 @@ def convert(
     out: Path,
     options: ConvertOptions = _DEFAULTS,
     progress: Callable[[ConvertProgress], None] | None = None,
+    writer: ShardWriter | None = None,
 ) -> Dataset:
     """Convert a dataset; see the module's text for what is guaranteed.
 
@@ -60,6 +64,9 @@ def convert(
         How to convert.
     progress
         Called in this process after every shard.
+    writer
+        Who writes shards into a folder and yields each when it is there; by default `options.workers` processes of this
+        machine (:func:`shards.pool.write_shards`). Changes no byte.
 
     Returns
     -------
@@ -75,11 +82,17 @@ def convert(
     out = Path(out).absolute()
     make_folder(out)
     with only_one(out):
-        return _convert(adapter, out, options, progress)
+        return _convert(
+            adapter, out, options, progress, writer or partial(write_shards, workers=options.workers)
+        )
 
 
 def _convert(
-    adapter: Adapter, out: Path, options: ConvertOptions, progress: Callable[[ConvertProgress], None] | None
+    adapter: Adapter,
+    out: Path,
+    options: ConvertOptions,
+    progress: Callable[[ConvertProgress], None] | None,
+    writer: ShardWriter,
 ) -> Dataset:
     card = adapter.card()
     if options.stratify is not None and options.stratify not in {t.name for t in card.targets}:
@@ -94,7 +107,7 @@ def _convert(
     try:
         note(out, card, options, earlier.splits)
         jobs = _jobs(adapter, card, checked.rows, splits, options)
-        results = _run(jobs, out, options, earlier, _Tally(checked, len(jobs), progress))
+        results = _run(jobs, out, writer, earlier, _Tally(checked, len(jobs), progress))
         rejected = _rejected_rows(checked, splits, results)
         _check_budget(out, card, rejected, len(checked.rows) + len(checked.rejected), options, earlier)
         commit(out, adapter, card, options, identity=identity, results=results, rejected=rejected)
@@ -167,7 +180,7 @@ class _Tally:
 
 
 def _run(
-    jobs: list[ShardJob], out: Path, options: ConvertOptions, earlier: Earlier, tally: _Tally
+    jobs: list[ShardJob], out: Path, writer: ShardWriter, earlier: Earlier, tally: _Tally
 ) -> list[ShardResult]:
     """Return the result of every job, doing those that are not done."""
     staged = out / PARTS_FOLDER / SHARDS_FOLDER
@@ -180,7 +193,7 @@ def _run(
         if done is not None:
             results[job.name] = done
             tally.add(done, reused=len(job.rows))
-    for job in write_shards([job for job in jobs if job.name not in results], staged, options.workers):
+    for job in writer([job for job in jobs if job.name not in results], staged):
         result = load_result(job, staged, (staged,))
         if result is None:
             raise UserError(

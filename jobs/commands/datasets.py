@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from jobs.commands.output import err, out, print_json, print_table, say
-from jobs.conversion import ConversionDisplay, FetchDisplay
+from jobs.conversion import ConversionDisplay, FetchDisplay, cluster_writer
 from jobs.run import Exit
 from jobs.study import ConvertSettings
 from shards.adapter import Adapter
@@ -33,8 +33,9 @@ def convert_one(
     overrides: Sequence[str],
     settings: ConvertSettings,
     workers: int | None,
+    address: str | None = None,
 ) -> int:
-    """Convert one dataset and say what came of it."""
+    """Convert one dataset, on this machine or on the Ray cluster at an address, and say what came of it."""
     options: dict[str, Any] = {} if raw is None else {"raw": raw}
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -43,7 +44,8 @@ def convert_one(
         options[key] = yaml.safe_load(value)
     adapter = make_adapter(name, options)
     with ConversionDisplay(err(), f"converting {name}") as display:
-        dataset = convert(adapter, folder, settings.options(workers), display.update)
+        writer = cluster_writer(address, workers)
+        dataset = convert(adapter, folder, settings.options(workers), display.update, writer)
     _print_dataset(dataset)
     return Exit.COMPLETE
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 import jobs.ray_executor as module
-from jobs.ray_executor import RayExecutor, RayOptions
+from jobs.ray_cluster import RayOptions
+from jobs.ray_executor import RayExecutor
 from jobs.scheduler import Scheduler
 from jobs.store import Store
 from jobs.task import Cost, Inputs, Report, Task
