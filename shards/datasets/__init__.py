@@ -10,12 +10,18 @@ from shards.adapter import Adapter
 from shards.errors import unknown_name
 
 _ADAPTERS: Mapping[str, tuple[str, str]] = {
+    "chexpert": ("shards.datasets.chexpert", "Chexpert"),
     "fairseg": ("shards.datasets.fairseg", "FairSeg"),
     "fairvision": ("shards.datasets.fairvision", "FairVision"),
     "fairvlmed": ("shards.datasets.fairvlmed", "FairVlMed"),
     "gf3300": ("shards.datasets.gf3300", "Gf3300"),
     "ham10000": ("shards.datasets.ham10000", "Ham10000"),
+    "kits23": ("shards.datasets.kits23", "Kits23"),
+    "mimic-cxr": ("shards.datasets.mimic_cxr", "MimicCxr"),
+    "nih-6x200": ("shards.datasets.nih_6x200", "Nih6x200"),
+    "nih-cxr14": ("shards.datasets.nih_cxr14", "NihCxr14"),
     "papila": ("shards.datasets.papila", "Papila"),
+    "phantom-ct": ("shards.datasets.phantom_ct", "PhantomCt"),
     "phantom-cxr": ("shards.datasets.phantom_cxr", "PhantomCxr"),
     "phantom-fundus": ("shards.datasets.phantom_fundus", "PhantomFundus"),
     "table": ("shards.datasets.table", "Table"),
