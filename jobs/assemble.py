@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,8 +190,26 @@ def _provenance(store: Store, plan: Plan) -> tuple[tuple[str, str], ...]:
     study = plan.study
     facts = [("study", study.study), ("store", str(study.store)), ("precision", study.precision)]
     facts += [("bootstrap seed", str(study.measure.seed))]
+    facts += _presets(plan)
     facts += [(f"version of {name}", version) for name, version in versions().items()]
     return tuple(facts)
+
+
+def _presets(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield what the study's presets stand for on each dataset."""
+    from evaluator.presets import NotRecorded, presets_of
+
+    for name, dataset in plan.datasets.items():
+        for rule in plan.study.groups():
+            if len(rule.parts) > 1:
+                continue  # an intersection takes the groups of its parts
+            try:
+                found = presets_of(rule, dataset.card)
+            except NotRecorded:
+                continue  # said by the plan
+            for preset in found:
+                told = f"preset {preset.name}: {', '.join(preset.labels)} (column {preset.column})"
+                yield f"groups of {preset.attribute} in {name}", ". ".join(filter(None, (told, preset.note)))
 
 
 def _stamp(path: Path) -> object:

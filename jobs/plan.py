@@ -68,6 +68,8 @@ class Plan:
         Combinations that make no sense, one line each.
     blocked
         Models whose weights are missing or wrong, one message each; the rest of the study runs.
+    groups
+        The rules that form the groups, as they apply to each dataset.
     """
 
     study: Study
@@ -76,6 +78,7 @@ class Plan:
     cards: Mapping[str, tuple[ModelCard, LocatedWeights]]
     skipped: tuple[str, ...]
     blocked: tuple[str, ...]
+    groups: Mapping[str, tuple[GroupRule, ...]]
 
 
 def check_names(study: Study, options: PlanOptions) -> None:
@@ -91,7 +94,7 @@ def check_names(study: Study, options: PlanOptions) -> None:
     if study.measure.baseline not in (None, *models):
         raise unknown_name("model of measure.baseline:", str(study.measure.baseline), models)
     for name in study.measure.standardize:
-        if name not in ("target", *study.attributes):
+        if name.casefold() not in {"target", *(attribute.casefold() for attribute in study.attributes)}:
             raise unknown_name("attribute of measure.standardize:", name, ["target", *study.attributes])
     for what, glob, names in (
         ("models", options.models, models),
@@ -156,7 +159,8 @@ def make_plan(
         )
     if options.limit is not None:
         study = study.model_copy(update={"study": f"{study.study}-limit-{options.limit}"})
-    return Plan(study, tuple(tasks.values()), datasets, cards, tuple(dict.fromkeys(skipped)), tuple(blocked))
+    said = tuple(dict.fromkeys(skipped))
+    return Plan(study, tuple(tasks.values()), datasets, cards, said, tuple(blocked), groups)
 
 
 def _of_combination(study: Study, combination: Combination, skipped: list[str]) -> Iterator[Task]:
@@ -253,24 +257,41 @@ def _targets(name: str, entry: DatasetEntry, dataset: Dataset) -> tuple[Target, 
 def _groups(
     study: Study, name: str, datasets: Mapping[str, Dataset], skipped: list[str]
 ) -> tuple[GroupRule, ...]:
-    """Return the rules whose attributes the dataset records; an attribute that no dataset has is an error.
+    """Return the rules as they apply to a dataset; what no dataset of the study has is an error.
 
     When some datasets of the study are left out, they may have it.
     """
-    known = {attribute.name for dataset in datasets.values() for attribute in dataset.card.attributes}
-    own = {attribute.name for attribute in datasets[name].card.attributes}
-    kept = []
+    from evaluator.presets import NotRecorded, fit, refuse_unknown
+
+    card = datasets[name].card
+    kept: dict[str, GroupRule] = {}
     for rule in study.groups():
-        for attribute in rule.attributes:
-            if attribute not in known and len(datasets) == len(study.datasets):
-                raise unknown_name("attribute", attribute, known)
-        if own.issuperset(rule.attributes):
-            kept.append(rule)
-        else:
-            skipped.append(
-                f"{name} does not record {' and '.join(sorted(set(rule.attributes) - own))}: no groups by {rule.name}."
-            )
-    return tuple(kept)
+        if len(datasets) == len(study.datasets):
+            refuse_unknown(rule, [dataset.card for dataset in datasets.values()])
+        try:
+            fitted = fit(rule, card)
+        except NotRecorded as why:
+            skipped.append(f"{name} {why}: no groups by {rule.name}.")
+            continue
+        if fitted.name in kept:
+            raise UserError(f"attribute {fitted.name!r} of {name} is named twice in the study. Name it once.")
+        kept[fitted.name] = fitted
+        skipped += _without_gap(name, datasets[name], fitted, study.measure.split)
+    return tuple(kept.values())
+
+
+def _without_gap(name: str, dataset: Dataset, rule: GroupRule, split: str) -> Iterator[str]:
+    """Say that the measured samples are all in one group, so that nobody takes a missing gap for fairness."""
+    from evaluator.usages.representation import groups_with_samples
+
+    index = dataset.index
+    try:
+        present = groups_with_samples(rule, index, split)
+    except UserError as error:
+        raise UserError(f"dataset {name!r}: {error}") from None
+    if len(present) < 2 and split in index["split"].to_pylist():
+        found = f"all known {split} samples are in group {present[0]!r}" if present else "no group is known"
+        yield f"{name}: {found} of {rule.name}; there are no gaps by it, which says nothing about fairness."
 
 
 def find_tasks(plan: Plan, kinds: Sequence[str]) -> tuple[Task, ...]:

@@ -50,12 +50,10 @@ def small_groups(plan: Plan) -> list[dict[str, Any]]:
     settings = plan.study.measure
     rows = []
     for name, dataset in plan.datasets.items():
-        own = [attribute.name for attribute in dataset.card.attributes]
-        frame = dataset.index.select(["subject_id", "split", *own]).to_pandas()
+        columns = [column for rule in plan.groups[name] for column in rule.columns]
+        frame = dataset.index.select(list(dict.fromkeys(["subject_id", "split", *columns]))).to_pandas()
         measured = (frame["split"] == settings.split).to_numpy()
-        for rule in plan.study.groups():
-            if not set(rule.attributes) <= set(own):
-                continue
+        for rule in plan.groups[name]:
             grouping = assign_groups(rule, frame)
             for code, group in enumerate(grouping.groups):
                 subjects = frame.loc[measured & (grouping.codes == code), "subject_id"].nunique()

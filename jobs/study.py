@@ -112,7 +112,8 @@ class Study(_Part):
     datasets, models, usages
         What is combined.
     attributes
-        Groups to compare: ``{sex: {}, age: {bins: [60]}, sex*age: {}}``.
+        Groups to compare: ``{sex: {}, age: {bins: [60]}, race: {preset: fairmedfm}, sex*age: {}}``; see
+        :func:`evaluator.groups.parse_groups`.
     measure
         Bootstrap, thresholds, smallest groups.
     weights
@@ -135,7 +136,7 @@ class Study(_Part):
     fail_budget: Annotated[float, Field(ge=0, le=1)] = 0.01
 
     def groups(self) -> tuple[GroupRule, ...]:
-        """Return the rules that form the groups."""
+        """Return the rules that form the groups; :mod:`evaluator.presets` fits them to a dataset."""
         return parse_groups(self.attributes)
 
 
@@ -188,8 +189,9 @@ def _check_probed(study: Study, attributes: Sequence[str]) -> None:
         raise UserError(
             "usage representation probes the study's attributes, and the study names none. Add attributes: {sex: {}}."
         )
+    spelled = {attribute.casefold() for attribute in attributes}
     for name in options.attributes or ():
-        if name not in attributes:
+        if name.casefold() not in spelled:
             raise unknown_name("attribute of usages.representation:", name, attributes)
 
 

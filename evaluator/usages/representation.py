@@ -16,7 +16,7 @@ al. 2022.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,19 +88,23 @@ def probing(rule: GroupRule, index: pa.Table) -> Probing:
     return Probing(target, dict(zip(index["sample_id"].to_pylist(), names, strict=True)))
 
 
-def groups_with_samples(rule: GroupRule, index: pa.Table) -> tuple[str, ...]:
-    """Return the groups of a rule that some sample is in, in the order of the tables.
+def groups_with_samples(rule: GroupRule, index: pa.Table, split: str | None = None) -> tuple[str, ...]:
+    """Return the groups of a rule that some sample (of a split) is in, in the order of the tables.
 
     Raises
     ------
     UserError
         If the attribute cannot be grouped.
     """
-    return _used(_grouping(rule, index))
+    grouping = _grouping(rule, index)
+    if split is None:
+        return _used(grouping)
+    inside = np.array([value == split for value in index["split"].to_pylist()], bool)
+    return _used(replace(grouping, codes=grouping.codes[inside]))
 
 
 def _grouping(rule: GroupRule, index: pa.Table) -> Grouping:
-    return assign_groups(rule, index.select(["sample_id", *rule.attributes]).to_pandas())
+    return assign_groups(rule, index.select(["sample_id", *dict.fromkeys(rule.columns)]).to_pandas())
 
 
 def _used(grouping: Grouping) -> tuple[str, ...]:
@@ -116,4 +120,5 @@ def probed(options: RepresentationOptions, rules: tuple[GroupRule, ...]) -> tupl
     """Choose the rules that are probed: those named, by default every single attribute (no intersection)."""
     if options.attributes is None:
         return tuple(rule for rule in rules if len(rule.parts) == 1)
-    return tuple(rule for rule in rules if rule.name in options.attributes)
+    wanted = {name.casefold() for name in options.attributes}
+    return tuple(rule for rule in rules if rule.name.casefold() in wanted)

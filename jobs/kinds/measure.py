@@ -57,10 +57,10 @@ def plan(
 
 def _applicable(settings: MeasureSettings, task: Task, groups: tuple[GroupRule, ...]) -> MeasureSettings:
     """Leave out what this table cannot be re-weighted to: attributes its dataset lacks, classes of masks."""
-    known = {rule.name for rule in groups} | ({"target"} if task.table == "predictions" else set())
-    return settings.model_copy(
-        update={"standardize": tuple(name for name in settings.standardize if name in known)}
-    )
+    names = [*(rule.name for rule in groups), *(["target"] if task.table == "predictions" else [])]
+    known = {name.casefold(): name for name in names}
+    asked = [known.get(name.casefold()) for name in settings.standardize]
+    return settings.model_copy(update={"standardize": tuple(name for name in asked if name is not None)})
 
 
 def run(item: Item, bench: Bench) -> Output:
@@ -74,7 +74,10 @@ def run(item: Item, bench: Bench) -> Output:
     assert isinstance(inputs.measure, MeasureSettings)  # noqa: S101 - as planned
     dataset = bench.workshop.dataset(task)
     names = [attribute.name for attribute in dataset.card.attributes]
-    attributes = dataset.index.select(["sample_id", "subject_id", "split", *names]).to_pandas()
+    # A preset may read a publisher's own column.
+    read = [column for rule in inputs.groups for column in rule.columns]
+    columns = dict.fromkeys(["sample_id", "subject_id", "split", *names, *read])
+    attributes = dataset.index.select(list(columns)).to_pandas()
     rows = bench.store.read(results)
     keys = ResultKeys(
         dataset=task.dataset,
