@@ -24,6 +24,7 @@ _ADAPTERS: Mapping[str, tuple[str, str]] = {
     "phantom-ct": ("shards.datasets.phantom_ct", "PhantomCt"),
     "phantom-cxr": ("shards.datasets.phantom_cxr", "PhantomCxr"),
     "phantom-fundus": ("shards.datasets.phantom_fundus", "PhantomFundus"),
+    "spider": ("shards.datasets.spider", "Spider"),
     "table": ("shards.datasets.table", "Table"),
 }
 #: Names that papers and publishers use for the same datasets.
