@@ -98,6 +98,7 @@ class Published(Adapter):
 
         raw = self.folder()
         rows = self.rows(raw).reset_index(drop=True)
+        rows = rows.astype(object).where(rows.notna(), None)  # pandas makes NaN of None in columns of texts
         if "_source" not in rows.columns:
             rows["_source"] = [None if path is None else raw.relative(path) for path in rows["_image"]]
         strays = raw.strays(rows["_image"], *self.listed)
