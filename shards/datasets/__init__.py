@@ -10,6 +10,7 @@ from shards.adapter import Adapter
 from shards.errors import unknown_name
 
 _ADAPTERS: Mapping[str, tuple[str, str]] = {
+    "candi": ("shards.datasets.candi", "Candi"),
     "chexpert": ("shards.datasets.chexpert", "Chexpert"),
     "fairseg": ("shards.datasets.fairseg", "FairSeg"),
     "fairvision": ("shards.datasets.fairvision", "FairVision"),
