@@ -6,6 +6,7 @@ import fnmatch
 from typing import TYPE_CHECKING
 
 from jobs.study import DatasetEntry, Study
+from shards.dataset import is_dataset
 from shards.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def unconverted(study: Study, datasets: str) -> dict[str, DatasetEntry]:
     return {
         name: entry
         for name, entry in study.datasets.items()
-        if fnmatch.fnmatch(name, datasets) and not (entry.shards / "dataset.json").exists()
+        if fnmatch.fnmatch(name, datasets) and not is_dataset(entry.shards)
     }
 
 
@@ -73,6 +74,7 @@ def adapter_of(name: str, entry: DatasetEntry) -> Adapter:
     UserError
         If the study does not say from what to convert it, or the adapter's options are wrong.
     """
+    from shards.buckets import brought
     from shards.datasets import adapter_names, make_adapter
 
     kind = (entry.adapter or name).replace("_", "-")
@@ -81,18 +83,18 @@ def adapter_of(name: str, entry: DatasetEntry) -> Adapter:
             f"dataset {name!r}: {entry.shards} holds no converted dataset, and {kind!r} is no adapter to convert it with. "
             f"Correct 'shards', or give 'adapter' (one of {', '.join(adapter_names())}) and 'raw'."
         )
-    return make_adapter(kind, entry.adapter_options())
+    return make_adapter(kind, brought(entry.adapter_options()))
 
 
 def _convert(
     name: str, entry: DatasetEntry, workers: int | None, console: Console, address: str | None
 ) -> None:
-    from shards.convert import convert
+    from shards.convert import convert_to
 
     adapter = adapter_of(name, entry)
     options = entry.convert.options(workers)
     with ConversionDisplay(console, f"converting {name}") as display:
-        convert(adapter, entry.shards, options, display.update, cluster_writer(address, workers))
+        convert_to(adapter, entry.shards, options, display.update, cluster_writer(address, workers))
 
 
 class ConversionDisplay:

@@ -100,7 +100,7 @@ class Inputs:
     Attributes
     ----------
     shards
-        Folder of the converted dataset.
+        Folder of the converted dataset, or its address in an object store.
     card, weights, precision
         The model, for kinds that load one.
     options
@@ -119,7 +119,7 @@ class Inputs:
         Images decoded and moved to the device at once; never changes a result.
     """
 
-    shards: Path
+    shards: Path | str
     card: ModelCard | None = None
     weights: LocatedWeights | None = None
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -31,7 +31,7 @@ class Workshop:
     def __init__(self, device: str | None = None) -> None:
         self._device = device
         self._held: tuple[tuple[str, str, str], Any] | None = None
-        self._datasets: dict[tuple[Path, str], Dataset] = {}
+        self._datasets: dict[tuple[Path | str, str], Dataset] = {}
         self._remembered: tuple[str, Any] | None = None
         self.load_seconds = 0.0
 

@@ -25,9 +25,18 @@ from pathlib import Path
 from typing import Any
 
 from shards.adapter import Adapter
+from shards.buckets import Bucket, Location, cache_folder, mirror, publish
 from shards.card import DatasetCard
 from shards.commit import clear, commit
-from shards.dataset import FORMAT, PARTS_FOLDER, REJECTED_FILE, SHARDS_FOLDER, Dataset, open_dataset
+from shards.dataset import (
+    DATASET_FILE,
+    FORMAT,
+    PARTS_FOLDER,
+    REJECTED_FILE,
+    SHARDS_FOLDER,
+    Dataset,
+    open_dataset,
+)
 from shards.earlier import Earlier, look, make_folder, note, only_one
 from shards.errors import UserError
 from shards.files import digest
@@ -35,10 +44,11 @@ from shards.index import rejected_row, rejected_schema, write_table
 from shards.manifest import CheckedManifest, Row, check_manifest, file_stamps, rarest_class_strata
 from shards.options import ConvertOptions, ConvertProgress
 from shards.pool import write_shards
+from shards.split_lists import apply_split_list
 from shards.splits import SPLITS, Subject, assign_splits
 from shards.writer import ShardJob, ShardResult, adapter_json, load_result
 
-__all__ = ["ConvertOptions", "ConvertProgress", "ShardWriter", "convert"]
+__all__ = ["ConvertOptions", "ConvertProgress", "ShardWriter", "convert", "convert_to"]
 
 _DEFAULTS = ConvertOptions()
 #: Writes the shards of jobs into a folder and yields each job when its shard is whole there.
@@ -87,6 +97,29 @@ def convert(
         )
 
 
+def convert_to(
+    adapter: Adapter,
+    place: Location,
+    options: ConvertOptions = _DEFAULTS,
+    progress: Callable[[ConvertProgress], None] | None = None,
+    writer: ShardWriter | None = None,
+) -> Dataset:
+    """Convert a dataset into a folder or an object store.
+
+    For an object store the dataset is made in the folder that stands for it on this machine
+    (:func:`shards.buckets.cache_folder`) and then copied up; both go on after an interruption. Other parameters, result and
+    errors are those of :func:`convert`.
+    """
+    if isinstance(place, Path):
+        return convert(adapter, place, options, progress, writer)
+    if Bucket(place).size(DATASET_FILE) is not None:
+        mirror(place)  # what is there decides which subjects keep their splits
+    folder = cache_folder(place)
+    convert(adapter, folder, options, progress, writer)
+    publish(folder, place)
+    return open_dataset(place)
+
+
 def _convert(
     adapter: Adapter,
     out: Path,
@@ -97,7 +130,10 @@ def _convert(
     card = adapter.card()
     if options.stratify is not None and options.stratify not in {t.name for t in card.targets}:
         raise UserError(f"stratify must be a target of {card.name!r}, got {options.stratify!r}.")
-    checked = check_manifest(adapter.manifest(), card)
+    manifest = adapter.manifest()
+    if options.splits is not None:
+        manifest, card = apply_split_list(manifest, card, options.splits)
+    checked = check_manifest(manifest, card)
     identity = _identity(adapter, card, checked, options)
     earlier = look(out, card, options, checked)
     if earlier.identity == identity:

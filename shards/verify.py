@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+from shards.buckets import Bucket
 from shards.dataset import INDEX_FILE, SHARDS_FOLDER, Dataset, Shard
 from shards.errors import UserError
 from shards.files import sha256_file, write_json
@@ -50,6 +51,9 @@ class Problem:
 def verify(dataset: Dataset, cache: Path | None) -> tuple[Problem, ...]:
     """Compare a dataset's files with what was written.
 
+    Of a dataset in an object store, shards that are not on this machine are compared by size; their bytes are checked when
+    they are fetched.
+
     Parameters
     ----------
     dataset
@@ -71,10 +75,11 @@ def verify(dataset: Dataset, cache: Path | None) -> tuple[Problem, ...]:
     kept = _load(cache)
     hashes: dict[str, Any] = {}
     problems: list[Problem] = []
+    remote = Bucket(dataset.remote).sizes(SHARDS_FOLDER) if dataset.remote is not None else {}
     for shard in dataset.shards:
         path = folder / shard.name
         if not path.is_file():
-            problems.append(_problem(dataset, shard, "missing", f"shard {shard.name} is not in {folder}"))
+            problems += _elsewhere(dataset, shard, remote.get(shard.name))
             continue
         entry = _entry(path, kept.get(str(path)))
         hashes[str(path)] = entry
@@ -92,6 +97,17 @@ def verify(dataset: Dataset, cache: Path | None) -> tuple[Problem, ...]:
     if cache is not None and hashes != kept:
         _save(cache, {**kept, **hashes})
     return tuple(problems)
+
+
+def _elsewhere(dataset: Dataset, shard: Shard, size: int | None) -> list[Problem]:
+    """Judge a shard that is not on this machine by its size in the object store (None: it is not there)."""
+    if size is None:
+        place = f"{dataset.location}/{SHARDS_FOLDER}" if dataset.remote else dataset.path / SHARDS_FOLDER
+        return [_problem(dataset, shard, "missing", f"shard {shard.name} is not in {place}")]
+    if size == shard.bytes:
+        return []
+    kind: Kind = "truncated" if size < shard.bytes else "altered"
+    return [_problem(dataset, shard, kind, f"shard {shard.name} has {size} bytes, expected {shard.bytes}")]
 
 
 def _entry(path: Path, kept: Any) -> dict[str, Any]:
