@@ -17,6 +17,7 @@ _ADAPTERS: Mapping[str, tuple[str, str]] = {
     "fairvlmed": ("shards.datasets.fairvlmed", "FairVlMed"),
     "gf3300": ("shards.datasets.gf3300", "Gf3300"),
     "ham10000": ("shards.datasets.ham10000", "Ham10000"),
+    "ircadb": ("shards.datasets.ircadb", "Ircadb"),
     "kits23": ("shards.datasets.kits23", "Kits23"),
     "mimic-cxr": ("shards.datasets.mimic_cxr", "MimicCxr"),
     "nih-6x200": ("shards.datasets.nih_6x200", "Nih6x200"),
