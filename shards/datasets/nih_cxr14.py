@@ -1,0 +1,168 @@
+"""``nih-cxr14``: ChestX-ray14 of the NIH Clinical Center (Wang et al. 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from shards.adapter import Access, Facts
+from shards.card import Attribute, DatasetCard, GroupPreset, PromptSet, Target
+from shards.datasets._coding import SEX as SEX_CODES
+from shards.datasets._coding import kept, words, years
+from shards.datasets._cxr import (
+    AGE_PRESETS,
+    FINDING_CLASSES,
+    NO_FINDING,
+    column,
+    finding_prompts,
+    finding_target,
+    health_prompts,
+)
+from shards.datasets._published import AGE, SEX, Published
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from shards.datasets._raw_folder import RawFolder
+
+_TABLE = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+_COLUMNS = (
+    *("Image Index", "Finding Labels", "Follow-up #", "Patient ID"),
+    *("Patient Age", "Patient Gender", "View Position"),
+)
+#: The last columns by their place: ``OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]`` holds commas.
+_ORIGINAL = ("original_width", "original_height", "original_spacing_x", "original_spacing_y")
+_LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
+_IMAGES = ("images/*.png", "images_*/images/*.png", "images_*/*.png")
+FINDINGS = (
+    *(
+        "Atelectasis",
+        "Cardiomegaly",
+        "Effusion",
+        "Infiltration",
+        "Mass",
+        "Nodule",
+        "Pneumonia",
+        "Pneumothorax",
+    ),
+    *("Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia"),
+)
+#: Words for labels that do not read well by themselves.
+PHRASES = {"Effusion": "Pleural Effusion"}
+_HEALTHY = "No Finding"
+
+
+class NihCxr14(Published):
+    """The publisher's folder: the table, images in ``images`` or in ``images_001`` ... ``images_012``, lists of the split."""
+
+    name: ClassVar[str] = "nih-cxr14"
+    summary: ClassVar[str] = "112,120 chest X-rays: no finding and 14 findings; sex, age, view"
+    facts: ClassVar[Facts] = Facts(
+        "classification",
+        "chest X-ray",
+        "no restriction, with attribution to the NIH Clinical Center",
+        112_120,
+        ("sex", "age", "view"),
+        Access(
+            "open",
+            "https://nihcc.app.box.com/v/ChestXray-NIHCC",
+            "Download Data_Entry_2017_v2020.csv, train_val_list.txt, test_list.txt and the twelve archives of images, and "
+            "unpack these in one folder.",
+            expected=(_TABLE[0], *_LISTS, "images"),
+        ),
+    )
+    source: ClassVar[str] = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+    targets: ClassVar[tuple[Target, ...]] = (NO_FINDING, *map(finding_target, FINDINGS))
+    attributes: ClassVar[tuple[Attribute, ...]] = (SEX, AGE, Attribute("view"))
+    published: ClassVar[tuple[str, ...]] = ("finding_labels", "follow_up", "age_raw", *_ORIGINAL)
+    prompts: ClassVar[tuple[PromptSet, ...]] = (
+        *health_prompts(healthy=False),
+        *(prompts for label in FINDINGS for prompts in finding_prompts(label, PHRASES.get(label))),
+    )
+    presets: ClassVar[tuple[GroupPreset, ...]] = AGE_PRESETS
+    notes: ClassVar[tuple[str, ...]] = (
+        "Labels are read from reports by a program; a label that an image lacks counts as absent.",
+        "Ages above 120 years, which the release of 2017 has, are unknown; column age_raw holds what the table says.",
+        "Columns original_* describe the radiograph before the publisher made it 1024 x 1024, which changed its proportions.",
+        "RAD-DINO was trained on several public sets of chest X-rays: see its list. MedMAE and C2L perhaps on this one.",
+    )
+    landmarks: ClassVar[tuple[str, ...]] = _TABLE
+    listed: ClassVar[tuple[str, ...]] = _IMAGES
+
+    def card(self) -> DatasetCard:
+        """Describe the dataset; says so where the publisher's split is not there."""
+        card = super().card()
+        if _given_split(self.folder()) is not None:
+            return card
+        note = f"Converted without the publisher's split: {' and '.join(_LISTS)} were not both there."
+        return replace(card, notes=(*card.notes, note))
+
+    def rows(self, raw: RawFolder) -> pd.DataFrame:
+        """Turn the table into rows."""
+        facts = self.table(raw)
+        found = [frozenset(text.split("|")) if text else None for text in facts["Finding Labels"]]
+        rows = facts[list(_ORIGINAL)].assign(
+            sample_id=facts["Image Index"].str.removesuffix(".png"),
+            subject_id=facts["Patient ID"],
+            sex=words(facts["Patient Gender"], SEX_CODES),
+            age=years(facts["Patient Age"], unknown=_impossible(facts["Patient Age"])),
+            view=kept(facts["View Position"]),
+            finding_labels=facts["Finding Labels"],
+            follow_up=facts["Follow-up #"],
+            age_raw=facts["Patient Age"],
+            _detail=[None if labels is None else _misfit(labels) for labels in found],
+            _image=self.images(raw, facts),
+        )
+        rows["_reject"] = [None if detail is None else "unknown_label" for detail in rows["_detail"]]
+        for label in (_HEALTHY, *FINDINGS):
+            rows[column(label)] = [None if seen is None else FINDING_CLASSES[label in seen] for seen in found]
+        splits = _given_split(raw)
+        if splits is not None:
+            rows["split"] = facts["Image Index"].map(splits)
+        return rows
+
+    @staticmethod
+    def table(raw: RawFolder) -> pd.DataFrame:
+        """Read the publisher's table; its last columns are found by their place."""
+        return raw.table(*_TABLE, columns=_COLUMNS, positions=(*_COLUMNS, *_ORIGINAL))
+
+    @staticmethod
+    def images(raw: RawFolder, facts: pd.DataFrame) -> list[str | None]:
+        """Return where each image is, or should be."""
+        places = {path.name: str(path) for path in raw.files(*_IMAGES)}
+        return [
+            None if name is None else places.get(name, f"{raw.path}/images/{name}")
+            for name in facts["Image Index"]
+        ]
+
+
+def _given_split(raw: RawFolder) -> dict[str, str] | None:
+    """Return the publisher's split of each image; None where its lists are not both there."""
+    if any(raw.find(name) is None for name in _LISTS):
+        return None
+    splits: dict[str, str] = {}
+    for name, split in _LISTS.items():
+        images = raw.need(name).read_text().split()
+        both = [image for image in images if image in splits]
+        if both:
+            raise raw.refusal(
+                f"{len(both)} images are in both of {' and '.join(_LISTS)}, the first {both[0]}."
+            )
+        splits |= dict.fromkeys(images, split)
+    return splits
+
+
+def _misfit(labels: frozenset[str]) -> str | None:
+    """Say what is wrong with an image's labels, if anything is."""
+    unknown = sorted(labels - {_HEALTHY, *FINDINGS})
+    if unknown:
+        return f"'Finding Labels' has {unknown[0]!r}; expected {_HEALTHY}, {', '.join(FINDINGS)}"
+    if _HEALTHY in labels and len(labels) > 1:
+        return f"'Finding Labels' has {_HEALTHY} together with {', '.join(sorted(labels - {_HEALTHY}))}"
+    return None
+
+
+def _impossible(ages: pd.Series[str]) -> set[str]:
+    """Return the ages in years that nobody has; the release of 2017 has some, such as 411."""
+    digits = {text: text.rstrip("Yy") for text in ages.dropna()}
+    return {text.lower() for text, number in digits.items() if number.isdigit() and int(number) > 120}
