@@ -17,6 +17,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from shards.audit.findings import Audit
+from shards.buckets import Bucket, Location, bring, mirror
 from shards.card import DatasetCard
 from shards.errors import UserError, unknown_name
 from shards.files import sha256_file
@@ -35,7 +37,9 @@ SHARDS_FOLDER = "shards"
 PARTS_FOLDER = ".parts"
 #: Version of everything on disk that a reader depends on.
 FORMAT = 2
-_ALLOWED = frozenset({"image.png", "image.jpg", "image.npy", "mask.png", "mask.npy"})
+#: Member that holds the pixels of a volume; images are PNG or JPEG.
+VOLUME_MEMBER = "image.npy"
+_ALLOWED = frozenset({"image.png", "image.jpg", VOLUME_MEMBER, "mask.png", "mask.npy"})
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Dataset:
     Attributes
     ----------
     path
-        Its folder.
+        Its folder; of a dataset in an object store, what is on this machine of it.
     card
         What its samples are.
     fingerprint
@@ -101,6 +105,10 @@ class Dataset:
         Numbers of samples.
     notes
         What the conversion noticed, e.g. an attribute that is unknown for all.
+    audit
+        What it found out about people, groups and duplicates.
+    remote
+        Address in an object store; None for a folder.
     """
 
     path: Path
@@ -110,6 +118,26 @@ class Dataset:
     shards: tuple[Shard, ...]
     counts: Counts
     notes: tuple[str, ...]
+    audit: Audit
+    remote: str | None = None
+
+    @property
+    def location(self) -> Location:
+        """Where the dataset is for every machine: its folder, or its address."""
+        return self.path if self.remote is None else self.remote
+
+    def shard_file(self, name: str) -> Path:
+        """Return the path of a shard's file, fetched from the object store if it is not on this machine yet.
+
+        Raises
+        ------
+        UserError
+            If there is no such shard, or the object store does not give the one that was written.
+        """
+        shard = self.shard(name)
+        if self.remote is not None:
+            return bring(self.remote, self.path, name, shard.sha256)
+        return self.path / SHARDS_FOLDER / name
 
     @cached_property
     def index(self) -> pa.Table:
@@ -121,6 +149,13 @@ class Dataset:
             If the file is missing or not the one that was written with the dataset.
         """
         return _read_parquet(self.path / INDEX_FILE, self.index_sha256)
+
+    @cached_property
+    def volumetric(self) -> bool:
+        """Whether any sample is a volume (one of a single slice included)."""
+        import pyarrow.compute as pc
+
+        return bool(pc.any(pc.equal(self.index["image_name"], VOLUME_MEMBER)).as_py())
 
     @cached_property
     def rejected(self) -> pa.Table:
@@ -173,7 +208,7 @@ class Dataset:
             If there is no such shard, or no index.
         """
         rows = self.rows(shard_name).select(_READ_COLUMNS).to_pylist()
-        return self._read_rows(self.path / SHARDS_FOLDER / shard_name, rows, masks=masks)
+        return self._read_rows(self.shard_file(shard_name), rows, masks=masks)
 
     def _read_rows(self, path: Path, rows: list[dict[str, Any]], *, masks: bool) -> Iterator[Sample]:
         try:
@@ -231,20 +266,21 @@ _READ_COLUMNS = ["sample_id", "subject_id", "split", "shard", "spacing_mm"] + [
 ]
 
 
-def open_dataset(path: Path) -> Dataset:
+def open_dataset(place: Location) -> Dataset:
     """Open a converted dataset.
 
     Parameters
     ----------
-    path
-        Its folder.
+    place
+        Its folder, or its address in an object store (see :mod:`shards.buckets`).
 
     Raises
     ------
     UserError
-        If the folder holds no dataset, an unfinished conversion, or a dataset of another format.
+        If there is no dataset, an unfinished conversion, or a dataset of another format.
     """
-    path = Path(path).absolute()
+    remote = place if isinstance(place, str) and "://" in place else None
+    path = Path(place).absolute() if remote is None else mirror(remote)
     file = path / DATASET_FILE
     if not file.is_file():
         if (path / PARTS_FOLDER).is_dir():
@@ -275,11 +311,26 @@ def open_dataset(path: Path) -> Dataset:
             tuple(Shard(**shard) for shard in value["shards"]),
             Counts(**value["counts"]),
             tuple(value["notes"]),
+            Audit.from_json(value["audit"]),
+            remote,
         )
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{file} is damaged (lacks or misnames {error}); convert the dataset again into a new folder."
         ) from error
+
+
+def is_dataset(place: Location) -> bool:
+    """Tell whether a folder or an address holds a finished conversion.
+
+    Raises
+    ------
+    UserError
+        If the object store cannot be asked.
+    """
+    if isinstance(place, str) and "://" in place:
+        return Bucket(place).size(DATASET_FILE) is not None
+    return (Path(place) / DATASET_FILE).exists()
 
 
 def _member(file: BinaryIO, row: Mapping[str, Any], part: str) -> bytes:
@@ -318,7 +369,7 @@ def _mask(file: BinaryIO, row: Mapping[str, Any]) -> NDArray[np.uint8]:
 
 def _volumetric(row: Mapping[str, Any]) -> bool:
     """Tell a volume from an image: a volume of one slice is still one."""
-    return bool(row["image_name"] == "image.npy")
+    return bool(row["image_name"] == VOLUME_MEMBER)
 
 
 def _failed(row: Mapping[str, Any], status: str, reason: str) -> Sample:

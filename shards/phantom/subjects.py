@@ -43,6 +43,8 @@ class Stream(IntEnum):
     FUNDUS = 3
     FUNDUS_VIEW = 4
     TRAINING = 5
+    ABDOMEN = 6
+    ABDOMEN_VIEW = 7
 
 
 def generator(seed: int, stream: Stream, number: int, *, view: int = 0) -> np.random.Generator:
