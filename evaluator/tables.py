@@ -15,7 +15,12 @@ SAMPLE_FIELDS = [
 ]
 
 
-def embeddings_schema(dimension: int, projected: int | None) -> pa.Schema:
+#: What embeddings of volumes hold beside: null for failed samples and for single images. `slice_place` says where in the
+#: volume each slice lies (in slices from 0); the others are lists of vectors, one for each slice.
+SLICE_COLUMNS = ("slice_place", "slice_embedding", "slice_projected")
+
+
+def embeddings_schema(dimension: int, projected: int | None, *, volumes: bool = False) -> pa.Schema:
     """Return the schema of an embeddings part.
 
     Parameters
@@ -24,10 +29,17 @@ def embeddings_schema(dimension: int, projected: int | None) -> pa.Schema:
         Length of `embedding`, the features that probes use (before any projection).
     projected
         Length of `projected`, the features in the space of the text tower; None for models without one.
+    volumes
+        Whether the dataset has volumes: `embedding` and `projected` are then means over slices, and
+        :data:`SLICE_COLUMNS` hold the slices' own (``slice_projected`` only with a text tower).
     """
-    fields = [*SAMPLE_FIELDS, pa.field("embedding", pa.list_(pa.float32(), dimension))]
-    if projected is not None:
-        fields.append(pa.field("projected", pa.list_(pa.float32(), projected)))
+    names = {"embedding": dimension, "projected": projected}
+    vectors = {name: pa.list_(pa.float32(), length) for name, length in names.items() if length is not None}
+    fields = [*SAMPLE_FIELDS, *(pa.field(name, kind) for name, kind in vectors.items())]
+    if volumes:
+        fields.append(pa.field("slice_place", pa.list_(pa.float32())))
+        own = zip(SLICE_COLUMNS[1:], vectors.values(), strict=False)
+        fields += [pa.field(name, pa.list_(kind)) for name, kind in own]
     return pa.schema([*fields, *STATUS_FIELDS])
 
 
@@ -48,6 +60,8 @@ PREDICTIONS = pa.schema(
 
 #: `hd95_mm`, `assd_mm` and `nsd` need pixel spacing and are null without it; `..._px` is in pixels of the stored image.
 #: `points` and `box` are the prompt in (x, y) pixels of the stored image; `box` is (x0, y0, x1, y1), upper end exclusive.
+#: Of a volume they hold the prompts of all slices in a row: (slice, x, y) for each point, (slice, x0, y0, x1, y1) for each
+#: box; scores are of the whole stack, `volume_...` in mm3 (voxels without spacing), `predicted_iou` the slices' mean.
 SEGMENTATIONS = pa.schema(
     [
         *SAMPLE_FIELDS,

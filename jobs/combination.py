@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from jobs.task import Cost, Inputs
 from shards.card import Target
-from shards.dataset import Dataset, Shard
+from shards.dataset import VOLUME_MEMBER, Dataset, Shard
 
 if TYPE_CHECKING:
     from evaluator.groups import GroupRule
     from evaluator.models.card import ModelCard
     from evaluator.models.weights import LocatedWeights
+    from evaluator.usages.options import SliceOptions
 
 #: Part name of tasks that are committed as a whole.
 WHOLE = "all"
@@ -65,7 +66,7 @@ class Combination:
     def inputs(self) -> Inputs:
         """The inputs that every kind of task needs; kinds add their own with :func:`dataclasses.replace`."""
         return Inputs(
-            shards=self.dataset.path.absolute(),
+            shards=self.dataset.location,
             card=self.card,
             weights=self.weights,
             precision=self.precision,
@@ -88,10 +89,37 @@ def is_subset(combination: Combination) -> bool:
     return len(combination.shards) < len(combination.dataset.shards)
 
 
-def encoder_cost(card: ModelCard, shards: tuple[Shard, ...], bytes_per_image: int) -> Cost:
-    """Return the cost of one pass of the image encoder over shards."""
-    images = sum(shard.samples for shard in shards)
-    return Cost(images=images, gflop=images * card.gflops, bytes=images * bytes_per_image)
+def encoder_cost(card: ModelCard, images: int, rows: int, *, bytes_per_row: int) -> Cost:
+    """Return the cost of one pass of the image encoder.
+
+    Parameters
+    ----------
+    card
+        The model.
+    images
+        Images and slices of volumes that it sees.
+    rows, bytes_per_row
+        Of the table it fills.
+    """
+    return Cost(images=images, gflop=images * card.gflops, bytes=rows * bytes_per_row)
+
+
+def count_samples(shards: tuple[Shard, ...]) -> int:
+    """Return how many samples some shards hold."""
+    return sum(shard.samples for shard in shards)
+
+
+def count_images(dataset: Dataset, shards: tuple[Shard, ...], slices: SliceOptions) -> int:
+    """Return how many images an encoder sees of some shards: samples, and of volumes the slices that a policy takes.
+
+    Where only the masks can tell, the most it can be.
+    """
+    from evaluator.usages.volumes import depth_shown
+
+    if not dataset.volumetric:
+        return count_samples(shards)
+    rows = (row for s in shards for row in dataset.rows(s.name).select(["image_name", "depth"]).to_pylist())
+    return sum(depth_shown(slices, row["depth"]) if row["image_name"] == VOLUME_MEMBER else 1 for row in rows)
 
 
 def sample_ids(dataset: Dataset, shard: str) -> list[str]:

@@ -5,14 +5,19 @@ row, with a status and null vectors. Images pass through the model in tiles of a
 (:mod:`evaluator.models.tiles`), so that `batch_size`, which only says how many images are held in memory at
 once, never changes a bit.
 
-Reading, decoding and resizing run ahead in a background thread while the model computes.
+Of a volume, the slices that the study's policy takes (:mod:`evaluator.usages.volumes`) pass one after the other like
+images, in the same tiles. Its row holds their mean and the slices' own vectors, so that any pooling is done
+later without the model. A slice that fails fails its volume.
+
+Reading, decoding and resizing run ahead in a background thread while the model computes; one volume is in memory
+at a time.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -21,6 +26,7 @@ from numpy.typing import NDArray
 from evaluator.models.preprocess import Framed, Preprocessor
 from evaluator.usages.ahead import Ahead
 from evaluator.usages.output import ShardOutput, Timings
+from evaluator.usages.volumes import pool_features, slices_of
 from shards.sample import Sample
 
 if TYPE_CHECKING:
@@ -28,10 +34,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from evaluator.models.interfaces import ImageEncoder, PromptableSegmenter
+    from evaluator.usages.options import SliceOptions
+    from shards.card import DatasetCard
 
 
 class SampleReader(Protocol):
-    """What this module needs of a dataset."""
+    """What usages need of a dataset."""
+
+    @property
+    def card(self) -> DatasetCard:
+        """The dataset's card."""
 
     def read(self, shard: str, *, masks: bool) -> Iterator[Sample]:
         """Yield the samples of a shard in index order."""
@@ -47,12 +59,64 @@ class Prepared:
     reason: str | None
 
 
+class _Picture(NamedTuple):
+    """What goes through the model: an image, or one slice of a volume.
+
+    Attributes
+    ----------
+    sample
+        With the picture's own pixels.
+    first
+        Whether it begins a sample.
+    place
+        Of the slice in its volume; None for an image.
+    """
+
+    sample: Sample
+    first: bool
+    place: float | None
+
+
+class _View(NamedTuple):
+    """A picture after preprocessing."""
+
+    prepared: Prepared
+    first: bool
+    place: float | None
+
+
+@dataclass
+class _Row:
+    """One sample and the pictures of it that were encoded."""
+
+    sample: Sample
+    status: str = "ok"
+    reason: str | None = None
+    pictures: int = 0
+    places: list[float] = field(default_factory=list)
+
+    def add(self, view: _View) -> None:
+        """Count a picture; the first failure is the sample's."""
+        self.pictures += view.prepared.framed is not None
+        if view.place is not None:
+            self.places.append(view.place)
+        if self.status == "ok":
+            self.status, self.reason = view.prepared.status, view.prepared.reason
+
+
 class _Vectors(NamedTuple):
     features: NDArray[np.float32]
     projected: NDArray[np.float32] | None
 
 
-def embed_shard(model: ImageEncoder, dataset: SampleReader, shard: str, *, batch_size: int) -> ShardOutput:
+def embed_shard(
+    model: ImageEncoder,
+    dataset: SampleReader,
+    shard: str,
+    *,
+    batch_size: int,
+    slices: SliceOptions | None = None,
+) -> ShardOutput:
     """Embed the images of one shard.
 
     Parameters
@@ -65,12 +129,15 @@ def embed_shard(model: ImageEncoder, dataset: SampleReader, shard: str, *, batch
         Name of the shard.
     batch_size
         Images in flight at once, at least 1 (rounded up to whole tiles); never changes a result.
+    slices
+        Which slices of volumes are encoded; None for a dataset of images only.
 
     Returns
     -------
     ShardOutput
-        Table of :func:`evaluator.tables.embeddings_schema`, and timings. Statuses: the sample's own
-        (``decode_error``, ...), ``preprocess_error``, ``nan_output``.
+        Table of :func:`evaluator.tables.embeddings_schema` (with `volumes` where `slices` are given), and timings.
+        Statuses: the sample's own (``decode_error``, ...), ``preprocess_error``, ``no_foreground`` (the policy finds
+        no slice), ``nan_output``.
 
     Raises
     ------
@@ -85,25 +152,50 @@ def embed_shard(model: ImageEncoder, dataset: SampleReader, shard: str, *, batch
     tile = tile_of(model)
     in_flight = -(-batch_size // tile) * tile
     preprocessor = Preprocessor(model.card.preprocessing)
-    ahead = Ahead(
-        dataset.read(shard, masks=False), lambda sample: prepare(sample, preprocessor), depth=in_flight
-    )
+    samples = dataset.read(shard, masks=slices is not None and slices.policy == "foreground")
+    pictures = _pictures(samples, slices, dataset.card)
+    ahead = Ahead(pictures, lambda picture: _view(picture, preprocessor), depth=in_flight)
     encoder = _Encoder(model, tile)
-    rows: list[Prepared] = []
+    rows: list[_Row] = []
     vectors: list[_Vectors] = []
     waiting: list[Framed] = []
-    for prepared in ahead:
-        rows.append(Prepared(without_pixels(prepared.sample), None, prepared.status, prepared.reason))
-        if prepared.framed is not None:
-            waiting.append(prepared.framed)
+    for view in ahead:
+        if view.first:
+            rows.append(_Row(view.prepared.sample))
+        rows[-1].add(view)
+        if view.prepared.framed is not None:
+            waiting.append(view.prepared.framed)
         if len(waiting) == in_flight:
             vectors += encoder.encode(waiting)
             waiting = []
     if waiting:
         vectors += encoder.encode(waiting)
-    table = _table(model, rows, vectors)
+    table = _table(model, rows, vectors, volumes=slices is not None)
     timings = Timings(ahead.busy_s, encoder.busy_s, time.perf_counter() - started, encoder.images)
     return ShardOutput(table, timings)
+
+
+def _pictures(
+    samples: Iterator[Sample], slices: SliceOptions | None, card: DatasetCard
+) -> Iterator[_Picture]:
+    """Yield every image once and every volume slice by slice; what cannot be read, as it is."""
+    for sample in samples:
+        if slices is None or not sample.volumetric or sample.image is None:
+            yield _Picture(sample, True, None)
+            continue
+        first = True
+        for one in slices_of(sample, slices, card):
+            yield _Picture(replace(sample, image=one.image, mask=None), first, one.place)
+            first = False
+        if first:
+            reason = f"no slice has foreground (policy {slices.policy})"
+            yield _Picture(replace(without_pixels(sample), status="no_foreground", reason=reason), True, None)
+
+
+def _view(picture: _Picture, preprocessor: Preprocessor) -> _View:
+    prepared = prepare(picture.sample, preprocessor)
+    bare = replace(prepared, sample=without_pixels(prepared.sample))
+    return _View(bare, picture.first, picture.place)
 
 
 def prepare(sample: Sample, preprocessor: Preprocessor) -> Prepared:
@@ -178,44 +270,69 @@ def _joined(parts: list[_Vectors]) -> _Vectors:
     )
 
 
-def _table(model: ImageEncoder, rows: list[Prepared], vectors: list[_Vectors]) -> pa.Table:
-    """Spread the encoded images' vectors over all rows."""
+def _table(model: ImageEncoder, rows: list[_Row], vectors: list[_Vectors], *, volumes: bool) -> pa.Table:
+    """Spread the encoded pictures' vectors over all rows."""
     import pyarrow as pa
 
     from evaluator.tables import embeddings_schema
 
     card = model.card
-    status = np.array([row.status for row in rows], dtype=object)
-    reason = np.array([row.reason for row in rows], dtype=object)
-    encoded = status == "ok"
-    joined = _joined(vectors) if vectors else _Vectors(np.zeros((0, card.dimension), np.float32), None)
-    finite = np.isfinite(joined.features).all(axis=1)
+    joined = _joined(vectors) if vectors else _nothing(card.dimension, card.projected)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(joined.features).all(axis=1))
     if joined.projected is not None:
         finite &= np.isfinite(joined.projected).all(axis=1)
-    bad = np.flatnonzero(encoded)[~finite]
-    status[bad], reason[bad] = "nan_output", "the model gave NaN or infinity"
-    usable = status == "ok"
-    columns = {
+    ends = np.cumsum([row.pictures for row in rows], dtype=np.int64)
+    spans = [slice(int(end) - row.pictures, int(end)) for row, end in zip(rows, ends, strict=True)]
+    for row, span in zip(rows, spans, strict=True):
+        if row.status == "ok" and not finite[span].all():
+            row.status, row.reason = "nan_output", "the model gave NaN or infinity"
+    columns: dict[str, object] = {
         name: [getattr(row.sample, name) for row in rows] for name in ("sample_id", "subject_id", "split")
     }
-    columns["embedding"] = _column(joined.features[finite], usable, card.dimension)
-    if card.projected is not None:
-        projected = (
-            joined.projected[finite]
-            if joined.projected is not None
-            else np.zeros((0, card.projected), np.float32)
-        )
-        columns["projected"] = _column(projected, usable, card.projected)
-    return pa.table(
-        {**columns, "status": status.tolist(), "reason": reason.tolist()},
-        schema=embeddings_schema(card.dimension, card.projected),
+    for name, values in (("embedding", joined.features), ("projected", joined.projected)):
+        if values is not None:
+            columns[name] = _pooled(values, rows, spans)
+            columns[f"slice_{name}"] = _of_slices(values, rows, spans) if volumes else None
+    columns["slice_place"] = [row.places if _has_slices(row) else None for row in rows]
+    columns |= {"status": [row.status for row in rows], "reason": [row.reason for row in rows]}
+    schema = embeddings_schema(card.dimension, card.projected, volumes=volumes)
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _has_slices(row: _Row) -> bool:
+    return row.status == "ok" and bool(row.places)
+
+
+def _nothing(dimension: int, projected: int | None) -> _Vectors:
+    """Return the vectors of no picture at all."""
+    return _Vectors(
+        np.zeros((0, dimension), np.float32),
+        None if projected is None else np.zeros((0, projected), np.float32),
     )
 
 
-def _column(values: NDArray[np.float32], usable: NDArray[np.bool_], length: int) -> pa.Array:
-    """Return a fixed-size list column with nulls where a row is not usable."""
+def _pooled(values: NDArray[np.float32], rows: list[_Row], spans: list[slice]) -> pa.Array:
+    """Return a fixed-size list column: an image's vector, a volume's mean, null where a row is not usable."""
     import pyarrow as pa
 
-    full = np.zeros((len(usable), length), dtype=np.float32)
-    full[usable] = values
-    return pa.FixedSizeListArray.from_arrays(pa.array(full.reshape(-1)), length, mask=pa.array(~usable))
+    length = values.shape[1]
+    full = np.zeros((len(rows), length), dtype=np.float32)
+    for place, (row, span) in enumerate(zip(rows, spans, strict=True)):
+        if row.status == "ok":
+            full[place] = pool_features(values[span], "mean") if row.places else values[span.start]
+    failed = pa.array(np.array([row.status != "ok" for row in rows], dtype=bool))
+    return pa.FixedSizeListArray.from_arrays(pa.array(full.reshape(-1)), length, mask=failed)
+
+
+def _of_slices(values: NDArray[np.float32], rows: list[_Row], spans: list[slice]) -> pa.Array:
+    """Return a column of lists of vectors, null where a row is no volume or not usable."""
+    import pyarrow as pa
+
+    length = values.shape[1]
+    has = np.array([_has_slices(row) for row in rows], dtype=bool)
+    chosen = [values[span] for span, one in zip(spans, has, strict=True) if one]
+    flat = np.concatenate(chosen) if chosen else np.zeros((0, length), np.float32)
+    counts = [row.pictures if one else 0 for row, one in zip(rows, has, strict=True)]
+    offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int32)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), length)
+    return pa.ListArray.from_arrays(pa.array(offsets), vectors, mask=pa.array(~has))

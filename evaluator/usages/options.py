@@ -6,9 +6,9 @@ size, workers, device) is an argument of the functions instead. Unknown fields a
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Prompt = Literal["center", "center:bbox", "rand", "rands", "bbox"]
 
@@ -23,6 +23,55 @@ class UsageOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+#: How many slices ``central`` and ``resampled`` take where a study does not say.
+DEFAULT_SLICES = 16
+
+
+class SliceOptions(UsageOptions):
+    """Which slices of a volume an image model sees, and in what order; see :mod:`evaluator.usages.volumes`.
+
+    Attributes
+    ----------
+    policy
+        ``"all"``; ``"foreground"``: those that hold any structure of the true mask, or where there is no mask
+        those that are not empty; ``"central"``: the `count` in the middle; ``"resampled"``: `count` evenly
+        spaced places, linear between slices.
+    count
+        Of ``central`` and ``resampled`` only; 16 by default.
+    """
+
+    policy: Literal["all", "foreground", "central", "resampled"] = "all"
+    count: Annotated[int, Field(ge=1, le=4096)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counted(cls, value: Any) -> Any:
+        """Give the policies that count slices their default, so that saying it changes no identity."""
+        if isinstance(value, dict) and value.get("policy") in ("central", "resampled"):
+            return {**value, "count": DEFAULT_SLICES if value.get("count") is None else value["count"]}
+        return value
+
+    @model_validator(mode="after")
+    def _count_belongs(self) -> SliceOptions:
+        if self.count is not None and self.policy in ("all", "foreground"):
+            raise ValueError(
+                f"count belongs to the policies central and resampled, got policy {self.policy!r}"
+            )
+        return self
+
+
+def _named_policy(value: Any) -> Any:
+    return {"policy": value} if isinstance(value, str) else value
+
+
+#: In a study also the name of the policy alone: ``slices: foreground``.
+Slices = Annotated[SliceOptions, BeforeValidator(_named_policy)]
+#: How what is known of each slice becomes one answer for the volume.
+Pool = Literal["mean", "max"]
+#: Options that say nothing about images: they belong to the identity of tasks on volumes only.
+OF_VOLUMES = frozenset({"slices", "pool"})
+
+
 class ZeroShotOptions(UsageOptions):
     """Options of zero-shot classification.
 
@@ -34,11 +83,18 @@ class ZeroShotOptions(UsageOptions):
         Texts with one ``{}`` each, in place of the prompt set's own.
     targets
         Which of the dataset's targets; None takes all that have prompts.
+    slices
+        Of volumes: which slices are encoded.
+    pool
+        Of volumes: ``"mean"`` of the slices' logits, or ``"max"``: the logits of the slice with the highest
+        probability of the positive class (FairMedFM's rule).
     """
 
     prompts: str | None = None
     templates: tuple[str, ...] | None = None
     targets: tuple[str, ...] | None = None
+    slices: Slices = SliceOptions()
+    pool: Pool = "mean"
 
     @field_validator("templates")
     @classmethod
@@ -65,12 +121,18 @@ class LinearProbeOptions(UsageOptions):
         ``"none"``, or ``"balanced"``: a sample of class c weighs N / (classes * n_c).
     targets
         Which of the dataset's targets; None takes all.
+    slices
+        Of volumes: which slices are encoded.
+    pool
+        Of volumes: how the slices' features become one vector, ``"mean"`` or ``"max"`` of each feature.
     """
 
     seeds: int = Field(default=1, ge=1, le=1000)
     grid: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = DEFAULT_GRID
     class_weight: Literal["none", "balanced"] = "none"
     targets: tuple[str, ...] | None = None
+    slices: Slices = SliceOptions()
+    pool: Pool = "mean"
 
     @field_validator("grid")
     @classmethod
@@ -85,7 +147,7 @@ class RepresentationOptions(UsageOptions):
     ----------
     attributes
         Which of the study's attributes are probed (numbers have bins there); None takes all but the intersections.
-    seeds, grid, class_weight
+    seeds, grid, class_weight, slices, pool
         As in :class:`LinearProbeOptions`.
     """
 
@@ -93,6 +155,8 @@ class RepresentationOptions(UsageOptions):
     seeds: int = Field(default=1, ge=1, le=1000)
     grid: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = DEFAULT_GRID
     class_weight: Literal["none", "balanced"] = "none"
+    slices: Slices = SliceOptions()
+    pool: Pool = "mean"
 
     @field_validator("grid")
     @classmethod
@@ -101,7 +165,7 @@ class RepresentationOptions(UsageOptions):
 
 
 class SegmentOptions(UsageOptions):
-    """Options of prompted segmentation.
+    """Options of prompted segmentation. Of volumes every slice that holds the structure is prompted.
 
     Attributes
     ----------

@@ -4,7 +4,8 @@ Guarantee: one row per sample, structure and prompt, in that order; nothing is d
 image once, in tiles of a fixed size, and its embedding serves all prompts and structures. Prompts are derived
 at the stored image's resolution, then mapped to the model's frame by the preprocessing's own scale. A pixel
 belongs to the mask where its *logit* exceeds the card's mask threshold. Masks are measured at the stored
-image's resolution.
+image's resolution. Volumes are segmented slice by slice and measured whole, see
+:mod:`evaluator.usages.segment_volume`.
 
 Statuses: the sample's own (``decode_error``, ...), ``preprocess_error``, ``no_mask`` (no true mask is
 stored), ``unsupported_prompt`` (the model was not made for it), ``no_target`` (the structure is absent, so no
@@ -16,13 +17,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.metrics.segmentation import MaskScores, score_mask
+from evaluator.metrics.segmentation import score_mask
 from evaluator.models.interfaces import MaskPrediction, MaskPrompt
 from evaluator.models.preprocess import Preprocessor
 from evaluator.usages.ahead import Ahead
@@ -30,12 +31,20 @@ from evaluator.usages.embed import Prepared, SampleReader, on_host, prepare, til
 from evaluator.usages.options import SegmentOptions
 from evaluator.usages.output import ShardOutput, Timings
 from evaluator.usages.prompts import make_prompt
+from evaluator.usages.segment_rows import (
+    base_row,
+    finite,
+    nan_cells,
+    prompt_cells,
+    refusal,
+    rows_table,
+    score_cells,
+)
+from evaluator.usages.segment_volume import VolumeAnswerer, VolumeWork, ask_volume
 from shards.card import DatasetCard, Structure
 from shards.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from evaluator.models.interfaces import PromptableSegmenter
     from shards.sample import Sample
 
@@ -44,8 +53,8 @@ class SegmentationReader(SampleReader, Protocol):
     """What this module needs of a dataset."""
 
     @property
-    def card(self) -> DatasetCard:
-        """The dataset's card."""
+    def volumetric(self) -> bool:
+        """Whether any sample is a volume."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +111,17 @@ def segment_shard(
     """
     started = time.perf_counter()
     asker = _Asker(model, dataset.card, options)
-    ahead = Ahead(dataset.read(shard, masks=True), asker.ask, depth=2 * asker.tile)
+    # A volume takes as much memory as hundreds of images: only the next one is read ahead.
+    depth = 1 if dataset.volumetric else 2 * asker.tile
+    ahead = Ahead(dataset.read(shard, masks=True), asker.ask, depth=depth)
     answerer = _Answerer(model, asker, options.nsd_tolerance_mm)
     rows: list[dict[str, Any]] = []
-    for tile in _in_tiles(ahead, asker.tile):
-        rows += answerer.answer(tile)
-    timings = Timings(ahead.busy_s, answerer.busy_s, time.perf_counter() - started, answerer.images)
-    return ShardOutput(_table(rows), timings)
+    for works in _in_tiles(ahead, asker.tile):
+        rows += answerer.answer(works)
+    read_s = ahead.busy_s + answerer.volumes.read_s
+    images = answerer.images + answerer.volumes.images
+    timings = Timings(read_s, answerer.busy_s, time.perf_counter() - started, images)
+    return ShardOutput(rows_table(rows), timings)
 
 
 class _Asker:
@@ -126,8 +139,16 @@ class _Asker:
         self._structures = _structures(card, options.structures)
         self._options = options
 
-    def ask(self, sample: Sample) -> _Work:
+    def ask(self, sample: Sample) -> _Work | VolumeWork:
         """Prepare one sample and derive its prompts."""
+        if sample.volumetric and sample.image is not None:
+            return ask_volume(
+                sample,
+                self._structures,
+                self._options,
+                made_for=self._made_for,
+                preprocessor=self.preprocessor,
+            )
         prepared = prepare(sample, self.preprocessor)
         masks = {
             s.name: np.isin(sample.mask, s.values) if sample.mask is not None else None
@@ -148,21 +169,18 @@ class _Asker:
     def _question(
         self, prepared: Prepared, structure: str, true: NDArray[np.bool_] | None, name: str
     ) -> _Question:
-        def without_prompt(status: str, reason: str | None) -> _Question:
-            return _Question(structure, name, true, None, status, reason)
-
-        if prepared.status != "ok":
-            return without_prompt(prepared.status, prepared.reason)
-        if true is None:
-            return without_prompt("no_mask", "the dataset stores no mask for this sample")
-        if name.partition(":")[0] not in self._made_for:
-            return without_prompt("unsupported_prompt", f"the model was made for {', '.join(self._made_for)}")
+        refused = refusal(
+            prepared.status, prepared.reason, masked=true is not None, prompt=name, made_for=self._made_for
+        )
+        if refused is not None or true is None:
+            return _Question(structure, name, true, None, *(refused or ("no_mask", None)))
         sample = prepared.sample
         prompt = make_prompt(
             name, true, seed=self._options.seed, sample_id=sample.sample_id, structure=structure
         )
         if prompt is None:
-            return without_prompt("no_target", "the true mask has no pixel of this structure")
+            reason = "the true mask has no pixel of this structure"
+            return _Question(structure, name, true, None, "no_target", reason)
         return _Question(structure, name, true, prompt, "ok", None)
 
 
@@ -173,14 +191,26 @@ class _Answerer:
         self._model = model
         self._asker = asker
         self._tolerance_mm = tolerance_mm
+        self.volumes = VolumeAnswerer(
+            model,
+            asker.preprocessor,
+            threshold=asker.threshold,
+            tile=asker.tile,
+            tolerance_mm=tolerance_mm,
+        )
         self.busy_s = 0.0
         self.images = 0
 
-    def answer(self, works: Sequence[_Work]) -> list[dict[str, Any]]:
-        """Return the rows of some samples, in order; images without any valid question are not embedded."""
+    def answer(self, works: VolumeWork | Sequence[_Work]) -> list[dict[str, Any]]:
+        """Return the rows of a volume or of some images, in order; what has no valid question is not embedded."""
+        started = time.perf_counter()
+        rows = list(self.volumes.answer(works)) if isinstance(works, VolumeWork) else self._of_images(works)
+        self.busy_s += time.perf_counter() - started
+        return rows
+
+    def _of_images(self, works: Sequence[_Work]) -> list[dict[str, Any]]:
         from evaluator.models.tiles import embed_tiles
 
-        started = time.perf_counter()
         asked = [work for work in works if work.asked]
         framed = [work.prepared.framed for work in asked if work.prepared.framed is not None]
         embeddings = embed_tiles(self._model, framed, tile=self._asker.tile)
@@ -189,7 +219,6 @@ class _Answerer:
         }
         rows = [row for work in works for row in self._rows(work, answers.get(id(work), []))]
         self.images += len(framed)
-        self.busy_s += time.perf_counter() - started
         return rows
 
     def _decode(self, work: _Work, embedding: Any) -> list[MaskPrediction]:
@@ -207,8 +236,11 @@ class _Answerer:
         answers = iter(predictions)
         sample = work.prepared.sample
         for question in work.questions:
-            row = _empty_row(sample, question)
+            pixels = None if question.true is None else int(np.count_nonzero(question.true))
+            row = base_row(sample, question.structure, question.prompt_name, pixels)
+            row |= {"status": question.status, "reason": question.reason}
             if question.prompt is not None:
+                row |= prompt_cells([((), question.prompt)])
                 row |= self._measured(question, next(answers), sample.spacing_mm)
             yield row
 
@@ -217,7 +249,7 @@ class _Answerer:
     ) -> dict[str, Any]:
         logits = on_host(prediction.logits)
         if not np.isfinite(logits).all():
-            return {"status": "nan_output", "reason": "the mask's logits hold NaN or infinity"}
+            return nan_cells()
         assert question.true is not None  # noqa: S101 - a question with a prompt has a mask
         scores = score_mask(
             logits > self._asker.threshold,
@@ -225,7 +257,7 @@ class _Answerer:
             spacing_mm=spacing_mm,
             tolerance_mm=self._tolerance_mm,
         )
-        return {**_score_cells(scores), "predicted_iou": _finite(prediction.predicted_iou)}
+        return {**score_cells(scores), "predicted_iou": finite(prediction.predicted_iou)}
 
 
 def _structures(card: DatasetCard, names: tuple[str, ...] | None) -> tuple[Structure, ...]:
@@ -236,11 +268,17 @@ def _structures(card: DatasetCard, names: tuple[str, ...] | None) -> tuple[Struc
     return tuple(known[name] for name in names) if names is not None else card.structures
 
 
-def _in_tiles(works: Iterable[_Work], size: int) -> Iterator[list[_Work]]:
-    """Group samples so that the images of each group fill one tile."""
+def _in_tiles(works: Iterable[_Work | VolumeWork], size: int) -> Iterator[VolumeWork | list[_Work]]:
+    """Group images so that each group fills one tile; a volume stands alone. The order stays."""
     group: list[_Work] = []
     images = 0
     for work in works:
+        if isinstance(work, VolumeWork):
+            if group:
+                yield group
+                group, images = [], 0
+            yield work
+            continue
         group.append(work)
         images += work.asked
         if images == size:
@@ -248,41 +286,3 @@ def _in_tiles(works: Iterable[_Work], size: int) -> Iterator[list[_Work]]:
             group, images = [], 0
     if group:
         yield group
-
-
-def _empty_row(sample: Sample, question: _Question) -> dict[str, Any]:
-    prompt = question.prompt
-    unit = sample.spacing_mm[0] * sample.spacing_mm[1] if sample.spacing_mm else 1.0
-    true = question.true
-    return {
-        "sample_id": sample.sample_id,
-        "subject_id": sample.subject_id,
-        "split": sample.split,
-        "structure": question.structure,
-        "prompt": question.prompt_name,
-        "volume_true": None if true is None else float(np.count_nonzero(true)) * unit,
-        "points": [v for point in prompt.points for v in point] if prompt and prompt.points else None,
-        "box": list(prompt.box) if prompt and prompt.box else None,
-        "status": question.status,
-        "reason": question.reason,
-    }
-
-
-def _score_cells(scores: MaskScores) -> dict[str, Any]:
-    reason = None if scores.case == "both" else f"{scores.case}: surface distances are undefined"
-    cells = asdict(scores)
-    del cells["case"]
-    return cells | {"reason": reason}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    import pyarrow as pa
-
-    from evaluator.tables import SEGMENTATIONS
-
-    columns = {name: [row.get(name) for row in rows] for name in SEGMENTATIONS.names}
-    return pa.table(columns, schema=SEGMENTATIONS)

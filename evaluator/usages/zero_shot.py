@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.models.interfaces import Similarity
-from evaluator.usages.options import ZeroShotOptions, check_templates
+from evaluator.usages.options import Pool, ZeroShotOptions, check_templates
 from evaluator.usages.predictions import PredictionRows, true_labels
+from evaluator.usages.volumes import pool_logits, slice_vectors
 from shards.card import DatasetCard, PromptSet, Target
 from shards.errors import UserError, unknown_name
 
@@ -123,7 +124,12 @@ def classifier(model: VisionLanguageModel, prompts: PromptSet, target: Target) -
 
 
 def predict(
-    embeddings: pa.Table, labels: Mapping[str, str | None], target: Target, classifier: TextClassifier
+    embeddings: pa.Table,
+    labels: Mapping[str, str | None],
+    target: Target,
+    classifier: TextClassifier,
+    *,
+    pool: Pool = "mean",
 ) -> pa.Table:
     """Score every row of an embeddings table.
 
@@ -137,6 +143,9 @@ def predict(
         The target to classify.
     classifier
         From :func:`classifier`.
+    pool
+        How the logits of a volume's slices become those of the volume, see
+        :func:`evaluator.usages.volumes.pool_logits`. The vectors are never averaged for that.
 
     Returns
     -------
@@ -159,8 +168,21 @@ def predict(
             f"projected features must have length {classifier.weights.shape[1]} as the text embeddings have, "
             f"got {features.shape[1]}. The embeddings were made with another model; compute them again."
         )
+    logits = _logits(features, classifier)
+    if "slice_projected" in embeddings.column_names:
+        positive = None if target.positive is None else target.classes.index(target.positive)
+        usable = [status == "ok" for status in embeddings["status"].to_pylist()]
+        of_rows = slice_vectors(embeddings, "slice_projected")
+        vectors = [one for one, ok in zip(of_rows, usable, strict=True) if ok]
+        for row, own in enumerate(vectors):
+            if own is not None:
+                logits[row] = pool_logits(_logits(own.astype(np.float64), classifier), pool, positive)
+    return rows.table(logits)
+
+
+def _logits(features: NDArray[np.float64], classifier: TextClassifier) -> NDArray[np.float64]:
     cosine = np.einsum("np,cp->nc", _unit(features), classifier.weights, optimize=False)
-    return rows.table(classifier.similarity.scale * cosine + classifier.similarity.bias)
+    return np.asarray(classifier.similarity.scale * cosine + classifier.similarity.bias)
 
 
 def _check_prompts(prompts: PromptSet, target: Target) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from evaluator.usages.options import LinearProbeOptions
-from jobs.combination import WHOLE, Combination, is_subset, part_of
+from evaluator.usages.options import OF_VOLUMES, LinearProbeOptions
+from jobs.combination import WHOLE, Combination, count_samples, is_subset, part_of
 from jobs.kinds import embed
 from jobs.kinds.output import Bench, Output
 from jobs.task import Cost, Item, Task
@@ -24,7 +24,7 @@ VERSION = 1
 
 def plan(combination: Combination, options: LinearProbeOptions) -> Iterator[Task]:
     """Plan the embeddings and one task per target and seed."""
-    embedding = embed.plan(combination, SPLITS)
+    embedding = embed.plan(combination, SPLITS, options.slices)
     yield embedding
     for target in combination.targets:
         if options.targets is not None and target.name not in options.targets:
@@ -36,7 +36,7 @@ def plan(combination: Combination, options: LinearProbeOptions) -> Iterator[Task
 def _task(
     combination: Combination, options: LinearProbeOptions, embedding: Task, target: str, seed: int
 ) -> Task:
-    fit = options.model_dump(mode="json", exclude={"seeds", "targets"})
+    fit = options.model_dump(mode="json", exclude={"seeds", "targets", *OF_VOLUMES})
     limited = {"parts": list(embedding.parts)} if is_subset(combination) else {}
     return Task(
         kind="linear_probe",
@@ -51,6 +51,7 @@ def _task(
             "options": fit,
             "seed": seed,
             "version": VERSION,
+            **embed.pool_identity(combination, options.pool),
             **limited,
         },
         requires=(embedding.id,),
@@ -62,14 +63,14 @@ def _task(
             seed=seed,
             split_parts=tuple((shard.split, part_of(shard)) for shard in combination.of_splits(*SPLITS)),
         ),
-        cost=fit_cost(combination, embedding, len(options.grid)),
+        cost=fit_cost(combination, len(options.grid)),
     )
 
 
-def fit_cost(combination: Combination, embedding: Task, grid: int) -> Cost:
+def fit_cost(combination: Combination, grid: int) -> Cost:
     """Return the cost of a fit: about 20 passes over the features for each of the values of C."""
-    images = embedding.cost.images
-    return Cost(gflop=images * combination.card.dimension * 4e-9 * 20 * grid, bytes=60 * images)
+    rows = count_samples(combination.of_splits(*SPLITS))
+    return Cost(gflop=rows * combination.card.dimension * 4e-9 * 20 * grid, bytes=60 * rows)
 
 
 def run(item: Item, bench: Bench) -> Output:
@@ -85,7 +86,7 @@ def run(item: Item, bench: Bench) -> Output:
     dataset = bench.workshop.dataset(task)
     target = dataset.card.target(inputs.target)
     labels = labels_of(dataset.index, target)
-    rows = bench.store.read(embedding, item.reads(embedding))
+    rows = embed.read_pooled(bench, embedding, item.reads(embedding), options.pool)
     probe = fit(rows, labels, target, options, seed=inputs.seed)
     predictions = predict_table(probe, rows, labels, target)
     return Output(tables={item.part: predictions}, tensors=probe.to_tensors(), sample_ids=held_out(rows))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evaluator.usages.options import RepresentationOptions
+from evaluator.usages.options import OF_VOLUMES, RepresentationOptions
 from jobs.combination import WHOLE, Combination, is_subset, part_of
 from jobs.kinds import embed
 from jobs.kinds.linear_probe import SPLITS, fit_cost, held_out
@@ -25,7 +25,7 @@ def plan(combination: Combination, options: RepresentationOptions) -> Iterator[T
     rules = [rule for rule, groups in _probed(combination, options) if len(groups) > 1]
     if not rules:
         return  # said by left_out
-    embedding = embed.plan(combination, SPLITS)
+    embedding = embed.plan(combination, SPLITS, options.slices)
     yield embedding
     for rule in rules:
         for seed in range(options.seeds):
@@ -68,9 +68,10 @@ def _task(
             "dataset": combination.dataset.fingerprint,
             "embedding": embedding.id,
             "attribute": rule.to_json(),
-            "options": options.model_dump(mode="json", exclude={"seeds", "attributes"}),
+            "options": options.model_dump(mode="json", exclude={"seeds", "attributes", *OF_VOLUMES}),
             "seed": seed,
             "version": VERSION,
+            **embed.pool_identity(combination, options.pool),
             **limited,
         },
         requires=(embedding.id,),
@@ -83,7 +84,7 @@ def _task(
             seed=seed,
             split_parts=tuple((shard.split, part_of(shard)) for shard in combination.of_splits(*SPLITS)),
         ),
-        cost=fit_cost(combination, embedding, len(options.grid)),
+        cost=fit_cost(combination, len(options.grid)),
     )
 
 
@@ -97,7 +98,7 @@ def run(item: Item, bench: Bench) -> Output:
     assert isinstance(options, RepresentationOptions)  # noqa: S101 - as planned
     assert task.inputs.probed is not None  # noqa: S101
     asked = probing(task.inputs.probed, bench.workshop.dataset(task).index)
-    rows = bench.store.read(embedding, item.reads(embedding))
+    rows = embed.read_pooled(bench, embedding, item.reads(embedding), options.pool)
     probe = fit(rows, asked.labels, asked.target, probe_options(options), seed=task.inputs.seed)
     predictions = predict_table(probe, rows, asked.labels, asked.target)
     return Output(tables={item.part: predictions}, tensors=probe.to_tensors(), sample_ids=held_out(rows))

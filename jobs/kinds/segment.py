@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from evaluator.usages.options import SegmentOptions
-from jobs.combination import Combination, encoder_cost, part_of, sample_ids, shard_of
+from evaluator.usages.options import SegmentOptions, SliceOptions
+from jobs.combination import (
+    Combination,
+    count_images,
+    count_samples,
+    encoder_cost,
+    part_of,
+    sample_ids,
+    shard_of,
+)
 from jobs.kinds.output import Bench, Output
 from jobs.task import Item, Task
 
@@ -19,6 +27,8 @@ def plan(combination: Combination, options: SegmentOptions) -> Iterator[Task]:
     shards = combination.of_splits(*options.splits)
     if not combination.dataset.card.structures:
         return  # said by the plan: see jobs.plan
+    # Of a volume at most all slices: only the masks tell which hold a structure.
+    images = count_images(combination.dataset, shards, SliceOptions())
     yield Task(
         kind="segment",
         table="segmentations",
@@ -35,7 +45,9 @@ def plan(combination: Combination, options: SegmentOptions) -> Iterator[Task]:
         requires=(),
         parts=tuple(part_of(shard) for shard in shards),
         inputs=replace(combination.inputs, options=options),
-        cost=encoder_cost(combination.card, shards, bytes_per_image=60 * len(options.prompts)),
+        cost=encoder_cost(
+            combination.card, images, count_samples(shards), bytes_per_row=60 * len(options.prompts)
+        ),
         needs_model=True,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from evaluator.usages.options import ZeroShotOptions
 from evaluator.usages.zero_shot import choose_prompts
-from jobs.combination import Combination, part_of
+from jobs.combination import Combination, count_samples, part_of
 from jobs.kinds import embed
 from jobs.kinds.output import Bench, Output
 from jobs.task import Cost, Item, Task
@@ -22,7 +22,7 @@ VERSION = 1
 
 def plan(combination: Combination, options: ZeroShotOptions) -> Iterator[Task]:
     """Plan the embeddings and one task per target."""
-    embedding = embed.plan(combination, SPLITS)
+    embedding = embed.plan(combination, SPLITS, options.slices)
     yield embedding
     card = combination.dataset.card
     for target in combination.targets:
@@ -43,11 +43,12 @@ def plan(combination: Combination, options: ZeroShotOptions) -> Iterator[Task]:
                 "target": asdict(target),
                 "prompts": asdict(prompts),
                 "version": VERSION,
+                **embed.pool_identity(combination, options.pool),
             },
             requires=(embedding.id,),
             parts=tuple(part_of(shard) for shard in combination.of_splits(*SPLITS)),
             inputs=replace(combination.inputs, options=options, target=target.name),
-            cost=Cost(bytes=60 * embedding.cost.images),
+            cost=Cost(bytes=60 * count_samples(combination.of_splits(*SPLITS))),
             needs_model=True,
         )
 
@@ -68,5 +69,5 @@ def run(item: Item, bench: Bench) -> Output:
         lambda: classifier(bench.workshop.model(task), choose_prompts(dataset.card, target, options), target),
     )
     rows = bench.store.read(embedding, item.reads(embedding))
-    predictions = predict(rows, labels_of(dataset.index, target), target, texts)
+    predictions = predict(rows, labels_of(dataset.index, target), target, texts, pool=options.pool)
     return Output(tables={item.part: predictions}, sample_ids=rows["sample_id"].to_pylist())

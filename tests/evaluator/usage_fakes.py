@@ -128,6 +128,10 @@ class FakeDataset:
     card: DatasetCard = CARD
     read_so_far: int = 0
 
+    @property
+    def volumetric(self) -> bool:
+        return any(sample.volumetric for sample in self.samples)
+
     def read(self, shard: str, *, masks: bool) -> Iterator[Sample]:
         for sample in self.samples:
             self.read_so_far += 1
