@@ -10,6 +10,7 @@ from shards.adapter import Adapter
 from shards.errors import unknown_name
 
 _ADAPTERS: Mapping[str, tuple[str, str]] = {
+    "adni-15t": ("shards.datasets.adni_15t", "Adni15T"),
     "candi": ("shards.datasets.candi", "Candi"),
     "chexpert": ("shards.datasets.chexpert", "Chexpert"),
     "fairseg": ("shards.datasets.fairseg", "FairSeg"),

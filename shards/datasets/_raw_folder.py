@@ -174,7 +174,13 @@ def _read_table(
         header = [str(name).strip() for name in raw.columns]
     else:
         read = partial(
-            pd.read_csv, path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+            pd.read_csv,
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            skipinitialspace=True,  # or quotes after a comma and a blank would belong to the value
         )
         header = [str(name).strip() for name in read(nrows=0).columns]
         named = {"names": list(positions), "header": 0, "usecols": range(len(positions))} if positions else {}
