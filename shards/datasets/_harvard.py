@@ -21,7 +21,7 @@ from shards.datasets._coding import SEX as SEX_WORDS
 from shards.datasets._coding import kept, words, years
 from shards.datasets._published import AGE, SEX, Published
 from shards.errors import UserError
-from shards.formats.arrays import read_npz
+from shards.formats.arrays import npz_names, read_npz
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -221,7 +221,7 @@ def _races(column: pd.Series[str]) -> pd.Series[Any]:
     return words(column, _RECORD_RACE if record else _RACE, unknown=_UNKNOWN)
 
 
-def labels(column: pd.Series[str], classes: Mapping[str, str]) -> list[str | None]:
+def labels(column: pd.Series[str], classes: Mapping[str, str]) -> list[Any]:
     """Translate a target; what its coding does not know stays as it is and is rejected by name."""
     return [None if text is None else classes.get(text.lower().removesuffix(".0"), text) for text in column]
 
@@ -257,7 +257,9 @@ def with_files(
     if not found:
         raise raw.refusal(f"{raw.path} has no file {' or '.join(globs[:4])}.")
     places = {path.name: str(path) for path in found}
-    images = [None if name is None else places.get(name, str(raw.path / folders[0] / name)) for name in names]
+    images: list[Any] = [
+        None if name is None else places.get(name, str(raw.path / folders[0] / name)) for name in names
+    ]
     rows = rows.assign(_image=images)
     rows["_source"] = [None if image is None else raw.relative(image) for image in images]
     strays = raw.strays(images, *globs)
@@ -304,13 +306,12 @@ def read_array(path: Path, names: Sequence[str], scale: tuple[float, float]) -> 
             f"array {name!r} of {path.name} reaches {array.max():g}; expected values up to 255",
         )
     shown = (array.astype(np.float32) - low) * (255.0 / (high - low))
-    return np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+    clipped: NDArray[np.uint8] = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+    return clipped
 
 
 def first_array(path: Path, names: Sequence[str]) -> tuple[str, NDArray[Any]]:
     """Read the first of several arrays that an archive has; the error of a missing one names them all."""
-    from shards.formats.arrays import npz_names
-
     there = npz_names(path)
     name = next((name for name in names if name in there), None)
     if name is None:

@@ -7,7 +7,7 @@ message about missing ones and no reading of pixels unless the publisher's forma
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -125,7 +125,7 @@ class Published(Adapter):
         )
 
     def folder(self) -> RawFolder:
-        """Return the publisher's folder: `raw`, or the one folder in it that is.
+        """Return the publisher's folder: `raw`, or the first in it, or in a folder in it, that is.
 
         Raises
         ------
@@ -133,11 +133,18 @@ class Published(Adapter):
             If none has the landmarks.
         """
         root = self.raw.expanduser().absolute()
-        inner = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-        for folder in (root, *inner):
+        for folder in _nearest_first(root):
             if any(next(folder.glob(pattern), None) is not None for pattern in self.landmarks):
                 return RawFolder(folder, self.name, self.facts.access)
         found = "does not exist" if not root.is_dir() else f"has none of {', '.join(self.landmarks)}"
         raise RawFolder(root, self.name, self.facts.access).refusal(
             f"{root} {found}. Give the folder in which the publisher's files were unpacked as 'raw'."
         )
+
+
+def _nearest_first(root: Path) -> Iterator[Path]:
+    """Yield a folder and what is in it, two levels deep: an archive is unpacked into a folder, and often holds one itself."""
+    level = [root]
+    for _ in range(3):
+        yield from level
+        level = [path for folder in level for path in sorted(folder.glob("*")) if path.is_dir()]

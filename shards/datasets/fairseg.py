@@ -106,8 +106,10 @@ class FairSeg(harvard.Harvard):
             rows = rows.assign(_reject=table["_reject"], _detail=table["_detail"])
         rows = self._split(raw, rows)
         files = {_number(path.name): path.name for path in raw.files(*_FILES)}
-        names = [None if name is None else files.get(_number(name), name) for name in table["filename"]]
-        stems = [None if name is None else Path(name).stem for name in names]
+        names: list[Any] = [
+            None if name is None else files.get(_number(name), name) for name in table["filename"]
+        ]
+        stems: list[Any] = [None if name is None else Path(name).stem for name in names]
         rows = rows.assign(sample_id=stems, subject_id=stems)
         return harvard.with_files(raw, rows, names, ("", *_folders(raw)), "data_*.npz")
 
@@ -160,11 +162,11 @@ class FairSeg(harvard.Harvard):
                     f"{folder}: image {both[0]} is in train.txt and in test.txt; it must be in one."
                 )
             splits.update(dict.fromkeys(numbers, split))
-        found = [splits.get(_number(stem)) for stem in rows["sample_id"]]
+        found: list[Any] = [splits.get(_number(stem)) for stem in rows["sample_id"]]
         return rows.assign(split=found, **_rejected(rows, found))
 
 
-def _rejected(rows: pd.DataFrame, found: list[str | None]) -> dict[str, list[str | None]]:
+def _rejected(rows: pd.DataFrame, found: list[str | None]) -> dict[str, list[Any]]:
     """Return reasons for the rows that no list names; other reasons stay."""
     blank = [None] * len(rows)
     reasons, details = list(rows.get("_reject", blank)), list(rows.get("_detail", blank))

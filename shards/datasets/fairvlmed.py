@@ -83,4 +83,4 @@ class FairVlMed(harvard.Harvard):
         if self.pixels == "jpg":
             pattern = "slo_fundus_*.jpg"
             names = [harvard.picture_name(name, "slo_fundus_") for name in names]
-        return harvard.with_files(raw, rows, names, harvard.part_folders(""), pattern)
+        return harvard.with_files(raw, rows, names, harvard.part_folders("", "Dataset/"), pattern)

@@ -80,7 +80,7 @@ class Gf3300(harvard.Harvard):
         table = raw.table(*_TABLES, columns=(*harvard.COLUMNS, "glaucoma", "use"))
         rows = harvard.people(table).assign(glaucoma=harvard.labels(table["glaucoma"], _GLAUCOMA))
         return harvard.with_files(
-            raw, rows, table["filename"].tolist(), harvard.part_folders(""), "data_*.npz"
+            raw, rows, table["filename"].tolist(), harvard.part_folders("", "Dataset/"), "data_*.npz"
         )
 
     def read(self, row: Mapping[str, Any]) -> Pixels | Volume:

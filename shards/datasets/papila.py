@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from shards.adapter import Access, Facts
 from shards.card import Attribute, GroupPreset, PromptSet, Target
@@ -92,20 +92,24 @@ class Papila(Published):
 def _eye(raw: RawFolder, eye: str, ending: str) -> pd.DataFrame:
     stem = f"ClinicalData/patient_data_{ending.lower()}"
     table = _below_header(raw.table(f"{stem}.csv", f"{stem}.xlsx", columns=_COLUMNS))
-    patients = [_patient(text) for text in table["ID"]]
-    names = [None if patient is None else f"RET{patient}{ending}" for patient in patients]
-    diagnosis = [
+    patients: list[Any] = [_patient(text) for text in table["ID"]]
+    names: list[Any] = [None if patient is None else f"RET{patient}{ending}" for patient in patients]
+    diagnosis: list[Any] = [
         None if code is None else DIAGNOSES.get(code.removesuffix(".0"), code) for code in table["Diagnosis"]
+    ]
+    binary: list[Any] = [None if label == "suspect" else label for label in diagnosis]
+    images: list[Any] = [
+        None if name is None else str(raw.path / "FundusImages" / f"{name}.jpg") for name in names
     ]
     return table[[]].assign(
         sample_id=names,
         subject_id=patients,
         diagnosis=diagnosis,
-        glaucoma=[None if label == "suspect" else label for label in diagnosis],
+        glaucoma=binary,
         sex=words(table["Gender"], {"0": "male", "1": "female"}),
         age=years(table["Age"]),
         eye=eye,
-        _image=[None if name is None else str(raw.path / "FundusImages" / f"{name}.jpg") for name in names],
+        _image=images,
     )
 
 

@@ -123,6 +123,17 @@ def test_numbers_that_a_spreadsheet_made_of_ids_are_the_same_patients(raw):
     assert set(rows_of(converted(root, "again"))) == before
 
 
+@pytest.mark.parametrize("above", ["", "PAPILA", "PAPILA/PapilaDB-PAPILA-17f8fa77"])
+def test_the_folder_is_found_however_often_its_archive_was_wrapped(raw, tmp_path, above):
+    root = raw()
+    given = tmp_path / "given"
+    (given / above).parent.mkdir(parents=True, exist_ok=True)
+    root.rename(given / above)
+    images = adapter(given).manifest()["_image"]
+    assert len(images) == 2 * len(PATIENTS) - 1
+    assert all(path.startswith(str(given / above / "FundusImages")) for path in images)
+
+
 def test_photographs_are_stored_as_they_are(raw):
     root = raw()
     dataset = converted(root)
