@@ -126,7 +126,9 @@ def _check_same(
 ) -> None:
     if name != card.name:
         raise UserError(f"{out} holds the dataset {name!r}, not {card.name!r}; convert into a new folder.")
-    for key, value in options.determining().items():
+    asked = options.determining()
+    for key in dict.fromkeys([*asked, *conversion]):
+        value = asked.get(key)
         if conversion.get(key) != value:
             raise UserError(
                 f"{out} was converted with {key} = {conversion.get(key)!r}, now {value!r} is asked for; convert "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from shards.errors import UserError
+from shards.split_lists import SplitList
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class ConvertOptions:
         Samples per tar, before rejections.
     max_rejected
         Share of samples that may be rejected before the conversion counts as failed.
+    splits
+        A published list that takes the place of the publisher's split column (:func:`shards.split_lists.read_split_list`).
     """
 
     max_side: int | None = None
@@ -37,6 +40,7 @@ class ConvertOptions:
     stratify: str | None = None
     samples_per_shard: int = 256
     max_rejected: float = 0.05
+    splits: SplitList | None = None
 
     def __post_init__(self) -> None:
         """Check the values (UserError)."""
@@ -53,9 +57,12 @@ class ConvertOptions:
 
     def determining(self) -> dict[str, Any]:
         """Return the options that change bytes on disk, as JSON values."""
-        value = asdict(self)
-        del value["workers"], value["max_rejected"]
-        return {**value, "fractions": list(self.fractions)}
+        left_out = {"workers", "max_rejected", "splits"}
+        value = {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out
+        }
+        listed = {} if self.splits is None else {"splits": self.splits.digest()}
+        return {**value, "fractions": list(self.fractions), **listed}
 
 
 @dataclass(frozen=True)
