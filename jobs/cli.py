@@ -296,6 +296,10 @@ def shard(
         int | None, typer.Option(min=16, help="Longest side of stored images in pixels.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
+    splits: Annotated[
+        list[str] | None,
+        typer.Option(help="Published splits: a table of ids and splits, or train=FILE, val=FILE, test=FILE."),
+    ] = None,
     samples_per_shard: Annotated[int, typer.Option(min=1, help="Samples per tar.")] = 256,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all CPUs by default.")] = None,
     address: Annotated[
@@ -306,7 +310,7 @@ def shard(
     """Convert a dataset to shards."""
     from jobs.commands import datasets as command
 
-    settings = command.convert_settings(max_side, seed, samples_per_shard)
+    settings = command.convert_settings(max_side, seed, samples_per_shard, splits)
     raise typer.Exit(command.convert_one(dataset, raw, out, override or [], settings, workers, address))
 
 

@@ -26,19 +26,32 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _split_files(value: Any) -> Any:
+    """Read ``FILE``, ``[FILE, ...]`` and ``{train: FILE, test: FILE}`` as the command line's words."""
+    if isinstance(value, str | Path):
+        return (str(value),)
+    return tuple(f"{split}={file}" for split, file in value.items()) if isinstance(value, Mapping) else value
+
+
 class ConvertSettings(_Part):
     """How a dataset becomes shards when it is not converted yet (see ``fairray shard --help``)."""
 
     max_side: Annotated[int, Field(ge=16)] | None = None
     samples_per_shard: Annotated[int, Field(ge=1)] = 256
     seed: int = 0
+    splits: Annotated[tuple[str, ...], BeforeValidator(_split_files)] = ()
 
     def options(self, workers: int | None) -> ConvertOptions:
         """Return the conversion's own options; `workers` processes, all CPUs by default, change no byte."""
         from shards.convert import ConvertOptions
+        from shards.split_lists import read_split_list
 
         return ConvertOptions(
-            max_side=self.max_side, samples_per_shard=self.samples_per_shard, seed=self.seed, workers=workers
+            max_side=self.max_side,
+            samples_per_shard=self.samples_per_shard,
+            seed=self.seed,
+            workers=workers,
+            splits=read_split_list(self.splits) if self.splits else None,
         )
 
 

@@ -21,9 +21,13 @@ from shards.errors import UserError
 from shards.verify import verify
 
 
-def convert_settings(max_side: int | None, seed: int, samples_per_shard: int) -> ConvertSettings:
+def convert_settings(
+    max_side: int | None, seed: int, samples_per_shard: int, splits: Sequence[str] | None = None
+) -> ConvertSettings:
     """Gather what changes bytes."""
-    return ConvertSettings(max_side=max_side, seed=seed, samples_per_shard=samples_per_shard)
+    return ConvertSettings(
+        max_side=max_side, seed=seed, samples_per_shard=samples_per_shard, splits=tuple(splits or ())
+    )
 
 
 def convert_one(
