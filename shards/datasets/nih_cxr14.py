@@ -31,7 +31,7 @@ _COLUMNS = (
     *("Patient Age", "Patient Gender", "View Position"),
 )
 #: The last columns by their place: ``OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]`` holds commas.
-_ORIGINAL = ("original_width", "original_height", "original_spacing_x", "original_spacing_y")
+_RADIOGRAPH = ("radiograph_width", "radiograph_height", "radiograph_spacing_x", "radiograph_spacing_y")
 _LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
 _IMAGES = ("images/*.png", "images_*/images/*.png", "images_*/*.png")
 FINDINGS = (
@@ -74,7 +74,7 @@ class NihCxr14(Published):
     source: ClassVar[str] = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
     targets: ClassVar[tuple[Target, ...]] = (NO_FINDING, *map(finding_target, FINDINGS))
     attributes: ClassVar[tuple[Attribute, ...]] = (SEX, AGE, Attribute("view"))
-    published: ClassVar[tuple[str, ...]] = ("finding_labels", "follow_up", "age_raw", *_ORIGINAL)
+    published: ClassVar[tuple[str, ...]] = ("finding_labels", "follow_up", "age_raw", *_RADIOGRAPH)
     prompts: ClassVar[tuple[PromptSet, ...]] = (
         *health_prompts(healthy=False),
         *(prompts for label in FINDINGS for prompts in finding_prompts(label, PHRASES.get(label))),
@@ -83,7 +83,7 @@ class NihCxr14(Published):
     notes: ClassVar[tuple[str, ...]] = (
         "Labels are read from reports by a program; a label that an image lacks counts as absent.",
         "Ages above 120 years, which the release of 2017 has, are unknown; column age_raw holds what the table says.",
-        "Columns original_* describe the radiograph before the publisher made it 1024 x 1024, which changed its proportions.",
+        "Columns radiograph_* describe the radiograph before the publisher made it 1024 x 1024, which changed its proportions.",
         "RAD-DINO was trained on several public sets of chest X-rays: see its list. MedMAE and C2L perhaps on this one.",
     )
     landmarks: ClassVar[tuple[str, ...]] = _TABLE
@@ -101,7 +101,8 @@ class NihCxr14(Published):
         """Turn the table into rows."""
         facts = self.table(raw)
         found = [frozenset(text.split("|")) if text else None for text in facts["Finding Labels"]]
-        rows = facts[list(_ORIGINAL)].assign(
+        misfits = [None if labels is None else _misfit(labels) for labels in found]
+        rows = facts[list(_RADIOGRAPH)].assign(
             sample_id=facts["Image Index"].str.removesuffix(".png"),
             subject_id=facts["Patient ID"],
             sex=words(facts["Patient Gender"], SEX_CODES),
@@ -110,10 +111,10 @@ class NihCxr14(Published):
             finding_labels=facts["Finding Labels"],
             follow_up=facts["Follow-up #"],
             age_raw=facts["Patient Age"],
-            _detail=[None if labels is None else _misfit(labels) for labels in found],
+            _reject=[None if misfit is None else "unknown_label" for misfit in misfits],
+            _detail=misfits,
             _image=self.images(raw, facts),
         )
-        rows["_reject"] = [None if detail is None else "unknown_label" for detail in rows["_detail"]]
         for label in (_HEALTHY, *FINDINGS):
             rows[column(label)] = [None if seen is None else FINDING_CLASSES[label in seen] for seen in found]
         splits = _given_split(raw)
@@ -124,7 +125,7 @@ class NihCxr14(Published):
     @staticmethod
     def table(raw: RawFolder) -> pd.DataFrame:
         """Read the publisher's table; its last columns are found by their place."""
-        return raw.table(*_TABLE, columns=_COLUMNS, positions=(*_COLUMNS, *_ORIGINAL))
+        return raw.table(*_TABLE, columns=_COLUMNS, positions=(*_COLUMNS, *_RADIOGRAPH))
 
     @staticmethod
     def images(raw: RawFolder, facts: pd.DataFrame) -> list[str | None]:
