@@ -5,15 +5,16 @@ reason; what would make the whole table meaningless (no subject, a subject in tw
 a UserError.
 
 Columns that start with ``_`` are the adapter's own. Of these, ``_source`` names the raw file for people
-(relative to the raw folder) and goes to the index; any other that holds an absolute path stands for that
-file's content, so its size and time of change decide whether a finished shard is still good.
+(relative to the raw folder) and goes to the index; any other that holds an absolute path (or a list of them) stands
+for that file's content, so its size and time of change decide whether a finished shard is still good.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,16 +141,35 @@ def plain_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def file_stamps(row: Row) -> dict[str, tuple[int, int] | None]:
-    """Return (bytes, time of change in ns) of every raw file that a row names; None for absent files."""
+    """Return (bytes, time of change in ns) of every raw file that a row names, also in lists; None for absent files.
+
+    A folder (of a DICOM series) has the bytes of all its files and the time of its newest change.
+    """
     stamps: dict[str, tuple[int, int] | None] = {}
     for name, value in row.values.items():
-        if name.startswith("_") and name != "_source" and isinstance(value, str) and value.startswith("/"):
-            try:
-                found = os.stat(value)
-                stamps[name] = (found.st_size, found.st_mtime_ns)
-            except (OSError, ValueError):
-                stamps[name] = None
+        if name.startswith("_") and name != "_source":
+            stamps.update((key, _stamp(path)) for key, path in _paths(name, value))
     return stamps
+
+
+def _paths(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield every absolute path in a value, with a name for it."""
+    if isinstance(value, str) and value.startswith("/"):
+        yield name, value
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _paths(f"{name}[{place}]", item)
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+        if not stat.S_ISDIR(found.st_mode):
+            return found.st_size, found.st_mtime_ns
+        inside = [entry.stat() for entry in os.scandir(path)]
+    except (OSError, ValueError):
+        return None
+    return sum(one.st_size for one in inside), max(one.st_mtime_ns for one in [found, *inside])
 
 
 def rarest_class_strata(rows: Iterable[Row], target: str | None) -> dict[str, str]:

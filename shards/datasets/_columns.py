@@ -1,6 +1,6 @@
-"""Reads a user's CSV, TSV or Parquet file as texts, without guessing at types.
+"""Reads a user's CSV, TSV, Excel or Parquet file as texts, without guessing at types.
 
-Every value comes out as the text that stands in the file (Parquet numbers as they would be written: 1.0 as
+Every value comes out as the text that stands in the file (Parquet and Excel numbers as they would be written: 1.0 as
 ``1``, booleans as ``true`` and ``false``), stripped of blanks around it; texts that stand for "unknown" come
 out as None.
 """
@@ -56,8 +56,15 @@ class Columns:
         return [None if text is None or text.lower() in unknown else text for text in self.get(name)]
 
 
-def read_columns(path: Path) -> Columns:
-    """Read a table by the ending of its name: ``.csv``, ``.tsv``, ``.tab`` or ``.parquet``.
+def read_columns(path: Path, sheet: str | int = 0) -> Columns:
+    """Read a table by the ending of its name: ``.csv``, ``.tsv``, ``.tab``, ``.xlsx``, ``.xlsm`` or ``.parquet``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    sheet
+        Of an Excel file: its name, or its place from 0.
 
     Raises
     ------
@@ -68,13 +75,15 @@ def read_columns(path: Path) -> Columns:
     suffix = path.suffix.lower()
     if not path.is_file():
         raise UserError(
-            f"the table {path} does not exist; give the path of a CSV, TSV or Parquet file as 'table'."
+            f"the table {path} does not exist; give the path of a CSV, TSV, Excel or Parquet file as 'table'."
         )
     if suffix == ".parquet":
         return Columns(path, _parquet(path))
+    if suffix in (".xlsx", ".xlsm"):
+        return Columns(path, _excel(path, sheet))
     if suffix not in separators:
         raise UserError(
-            f"the table {path} must end in .csv, .tsv, .tab or .parquet, got {suffix or 'no ending'!r}."
+            f"the table {path} must end in .csv, .tsv, .tab, .xlsx, .xlsm or .parquet, got {suffix or 'no ending'!r}."
         )
     return Columns(path, _csv(path, separators[suffix]))
 
@@ -85,6 +94,39 @@ def _csv(path: Path, separator: str) -> dict[str, Column]:
             lines = [line for line in csv.reader(file, delimiter=separator, strict=True) if line]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"the table {path} cannot be read as UTF-8 text with columns: {error}.") from error
+    return _by_name(path, lines)
+
+
+def _excel(path: Path, sheet: str | int) -> dict[str, Column]:
+    import zipfile
+
+    import openpyxl
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"the table {path} cannot be read as an Excel file: {error}.") from error
+    try:
+        names = book.sheetnames
+        if isinstance(sheet, int) and sheet >= len(names):
+            raise UserError(
+                f"the table {path} has {len(names)} sheets, but sheet {sheet} (from 0) was asked for."
+            )
+        name = names[sheet] if isinstance(sheet, int) else sheet
+        if name not in names:
+            raise unknown_name(f"sheet in {path.name}", name, names)
+        found = [[_text(cell) or "" for cell in row] for row in book[name].iter_rows(values_only=True)]
+    finally:
+        book.close()
+    lines = [row for row in found if any(row)]
+    width = max(
+        (len(row) - next((i for i, c in enumerate(reversed(row)) if c), len(row)) for row in lines), default=0
+    )
+    return _by_name(path, [[*row, *[""] * width][:width] for row in lines])
+
+
+def _by_name(path: Path, lines: list[list[str]]) -> dict[str, Column]:
+    """Return the columns of lines, of which the first has the names."""
     if not lines:
         raise UserError(
             f"the table {path} is empty; expected a line of column names and one line per sample."

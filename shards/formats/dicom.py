@@ -111,6 +111,7 @@ def read_dicom_image(
     path: Path,
     *,
     window: tuple[float, float] | Literal["file"] | None = None,
+    normalise: tuple[float, float] | None = None,
     allow_burned_in: bool = False,
 ) -> DicomImage:
     """Read a file of one image.
@@ -122,6 +123,8 @@ def read_dicom_image(
     window
         (low, high) intensities, after the rescale, that become 0 and 255; ``"file"`` takes the first window in the file.
         None keeps the intensities: 8 or 16 bits without a sign, to be shown later.
+    normalise
+        Without a window: (low, high) percentiles of the image's intensities that become 0 and 255.
     allow_burned_in
         Read images with burned-in texts too.
 
@@ -147,8 +150,8 @@ def read_dicom_image(
     values = _intensities(header)
     limits = _limits(header)
     inverted = header.photometric == "MONOCHROME1"
-    if window is not None:
-        shown = _windowed(values, _edges(header) if window == "file" else window)
+    if window is not None or normalise is not None:
+        shown = _windowed(values, _chosen_edges(header, values, window, normalise))
         return DicomImage(np.uint8(255) - shown if inverted else shown, header.spacing)
     if inverted:
         values = limits[0] + limits[1] - values
@@ -281,6 +284,20 @@ def _colours(header: Header) -> NDArray[np.uint8]:
     return stored
 
 
+def _chosen_edges(
+    header: Header,
+    values: NDArray[Any],
+    window: tuple[float, float] | Literal["file"] | None,
+    normalise: tuple[float, float] | None,
+) -> tuple[float, float]:
+    if window == "file":
+        return _edges(header)
+    if window is not None:
+        return window
+    low, high = np.percentile(values, list(normalise or (0, 100))).tolist()
+    return low, high
+
+
 def _edges(header: Header) -> tuple[float, float]:
     """Return the (low, high) intensities of the file's window, as the standard defines its function."""
     if header.window is None:
@@ -299,7 +316,7 @@ def _edges(header: Header) -> tuple[float, float]:
 
 def _windowed(values: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint8]:
     low, high = window
-    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
+    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low) if high > low else 0.0)
     shown: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     return shown
 

@@ -212,7 +212,8 @@ def test_wrong_tables_are_refused(tmp_path):
         return str(caught.value)
 
     assert "does not exist" in reason("none.csv", None)
-    assert "must end in .csv, .tsv, .tab or .parquet, got '.xlsx'" in reason("book.xlsx", b"PK")
+    assert "must end in .csv, .tsv, .tab, .xlsx, .xlsm or .parquet, got '.ods'" in reason("book.ods", b"PK")
+    assert "cannot be read as an Excel file" in reason("book.xlsx", b"PK")
     assert "is empty" in reason("empty.csv", b"")
     assert "two columns called 'a'" in reason("twice.csv", b"a,b,a\n1,2,3\n")
     assert "row 3 of the table" in reason("ragged.csv", b"a,b\n1,2\n1,2,3\n")
@@ -307,7 +308,7 @@ def test_places_of_this_machine_stay_out_of_ids_and_sources(table, tmp_path):
     adapter = table({"y": ["0", "1"], "image": images})
     assert values(adapter, "sample_id") == ["scans/a", "scans/b"]
     assert values(adapter, "_source") == ["scans/a.png", "scans/b.png"]
-    assert values(adapter, "_image") == [images[0], str(tmp_path / images[1])]
+    assert adapter.manifest()["_images"].tolist() == [[images[0]], [str(tmp_path / images[1])]]
 
 
 def test_images_elsewhere_need_ids_or_their_folder(table, tmp_path):
