@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -262,11 +263,13 @@ class _Match:
 
 def _matches(frame: pd.DataFrame, listed: SplitList) -> Iterator[_Match]:
     """Yield the ways to read the list, the plainest first; the first of those that find most is taken."""
+    samples = {str(value) for value in frame["sample_id"] if value is not None}
     ways: list[tuple[str, str, Callable[[str], str]]] = [
         ("samples", "sample_id", str),
         ("subjects", "subject_id", str),
         ("files", "_source", lambda text: text.replace("\\", "/")),
         ("file names", "_source", lambda text: PurePosixPath(text.replace("\\", "/")).name),
+        ("samples, by the end of their path", "sample_id", lambda text: _end_of_path(text, samples)),
         ("samples, by file name", "sample_id", _stem),
         ("files, by name without ending", "_source", _stem),
     ]
@@ -277,6 +280,14 @@ def _matches(frame: pd.DataFrame, listed: SplitList) -> Iterator[_Match]:
         for name, values in listed.columns.items():
             told = f"{what} (column {name!r})" if len(listed.columns) > 1 else what
             yield _Match(told, [spelled(value) for value in values], keys)
+
+
+def _end_of_path(text: str, samples: AbstractSet[str]) -> str:
+    """Return the sample that a path ends with (its file's ending apart); the text where there is none."""
+    path = PurePosixPath(text.replace("\\", "/"))
+    parts = path.with_suffix("").parts if path.name else ()
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((end for end in ends if end in samples), text)
 
 
 def _stem(text: str) -> str:

@@ -40,6 +40,7 @@ FORMS = {
     "words.csv": as_lines(OF_PERSON).replace("val", "Validation").replace("test", "TEST"),
     "blanks.txt": as_lines(OF_SAMPLE, "   "),
     "paths.csv": "Path,split\n" + as_lines({f"old/place/{k[7:]}.jpg": v for k, v in OF_SAMPLE.items()}),
+    "ends.csv": "Path,split\n" + as_lines({f"old/place/{k}.jpg": v for k, v in OF_SAMPLE.items()}),
     "wide.csv": "study,image,set\n"
     + "".join(f"s{n},{k},{v}\n" for n, (k, v) in enumerate(OF_SAMPLE.items())),
 }
@@ -49,6 +50,21 @@ FORMS = {
 def test_lists_of_samples_or_subjects_in_the_usual_forms_are_understood(name, many, tmp_path):
     listed = written(tmp_path / name, FORMS[name])
     assert splits_of(convert(many.adapter(), tmp_path / "out", options(listed))) == OF_SAMPLE
+
+
+def test_a_file_of_one_name_in_two_folders_is_told_apart_by_its_path(raw, tmp_path):
+    for number in range(12):
+        raw.add(f"p{number // 2}/{('front', 'side')[number % 2]}")
+    listed = {
+        f"release/images/p{n}/{view}.jpg": ("train", "test")[n % 2]
+        for n in range(6)
+        for view in ("front", "side")
+    }
+    path = written(tmp_path / "list.csv", as_lines(listed))
+    found = splits_of(convert(raw.adapter(), tmp_path / "out", options(path)), "subject_id")
+    assert {name: split for name, split in found.items() if split == "test"} == dict.fromkeys(
+        ["p1", "p3", "p5"], "test"
+    )
 
 
 def test_parquet_and_packed_lists_are_read_too(many, tmp_path):
