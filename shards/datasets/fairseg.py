@@ -28,7 +28,8 @@ KEYS: Mapping[str, tuple[str, str]] = {
     "FairMedFM script": ("fundus", "disc_cup_borders"),
 }
 _TABLES = ("data_summary.csv", "ReadMe/data_summary.csv")
-_FILES = ("data_*.npz", "*/data_*.npz")
+_FOLDERS = ("", "All", "Dataset", *harvard.part_folders("", "Dataset/"))
+_FILES = tuple(f"{folder}/data_*.npz".removeprefix("/") for folder in _FOLDERS)
 _LISTS = "lists/FairSeg_final"
 #: Column of a summary table -> names of the same fact in the archives.
 _CODES = {
@@ -100,18 +101,19 @@ class FairSeg(harvard.Harvard):
 
     def rows(self, raw: RawFolder) -> pd.DataFrame:
         """Turn the summary table, or the archives' own codes, into rows."""
-        table = self._table(raw, raw.files(*_FILES))
+        there = raw.files(*_FILES)
+        table = self._table(raw, there)
         rows = harvard.people(table)
         if "_reject" in table.columns:
             rows = rows.assign(_reject=table["_reject"], _detail=table["_detail"])
         rows = self._split(raw, rows)
-        files = {_number(path.name): path.name for path in raw.files(*_FILES)}
+        files = {_number(path.name): path.name for path in there}
         names: list[Any] = [
             None if name is None else files.get(_number(name), name) for name in table["filename"]
         ]
         stems: list[Any] = [None if name is None else Path(name).stem for name in names]
         rows = rows.assign(sample_id=stems, subject_id=stems)
-        return harvard.with_files(raw, rows, names, ("", *_folders(raw)), "data_*.npz")
+        return harvard.with_files(raw, rows, names, _FOLDERS, "data_*.npz")
 
     def read(self, row: Mapping[str, Any]) -> Pixels:
         """Read image and label map of one archive, under whichever of the known names they have."""
@@ -174,10 +176,6 @@ def _rejected(rows: pd.DataFrame, found: list[str | None]) -> dict[str, list[Any
         if split is None and reasons[place] is None:
             reasons[place], details[place] = "not_listed", "neither train.txt nor test.txt names the image"
     return {"_reject": reasons, "_detail": details}
-
-
-def _folders(raw: RawFolder) -> list[str]:
-    return sorted(path.name for path in raw.path.iterdir() if path.is_dir())
 
 
 def _number(name: str | None) -> int | None:

@@ -240,6 +240,29 @@ def test_a_file_that_the_table_does_not_name_is_counted(raw):
     assert [(row["source"], row["reason"]) for row in strays] == [("data_00099.npz", "not_listed")]
 
 
+def test_the_folder_above_is_accepted_and_loses_neither_table_nor_lists(raw):
+    for release in ("documented", "code"):
+        root = raw(release)
+        above = root.parent / f"above-{release}"
+        above.mkdir()
+        expected = adapter(root).manifest().drop(columns="_image")
+        root.rename(above / "FairSeg")
+        assert adapter(above).manifest().drop(columns="_image").equals(expected)
+        assert adapter(above).card().notes == adapter(above / "FairSeg").card().notes
+
+
+def test_archives_in_folders_of_parts_are_found(raw):
+    root = raw()
+    for folder in ("All", "Training"):
+        (root / folder).mkdir()
+    (root / "data_00001.npz").rename(root / "All" / "data_00001.npz")
+    (root / "data_00002.npz").rename(root / "Training" / "data_00002.npz")
+    dataset = converted(root)
+    assert dataset.rejected.num_rows == 0
+    assert rows_of(dataset)["data_00001"]["source"] == "All/data_00001.npz"
+    assert rows_of(dataset)["data_00002"]["source"] == "Training/data_00002.npz"
+
+
 def test_a_wrong_table_and_an_empty_folder_are_told(raw, tmp_path):
     root = raw()
     path = root / "ReadMe" / "data_summary.csv"

@@ -100,6 +100,15 @@ def test_the_papers_groups_have_the_papers_sizes(root):
     assert set(count_groups(dataset, "fairclip", "race")) == {"asian", "black", "white"}
 
 
+def test_a_language_that_nobody_entered_is_unknown_but_non_english_for_fairmedfm(root):
+    change(root, 1, language="")
+    dataset = converted(root)
+    row = next(row for row in dataset.index.to_pylist() if row["sample_id"] == "data_00001")
+    assert row["language"] is row["language_raw"] is None
+    english = sum(harvard.codes(number)["language"] == 0 for number in range(2, harvard.PEOPLE + 1))
+    assert count_groups(dataset, "fairmedfm", "language") == {"english": english, "non-english": 36 - english}
+
+
 def test_pictures_are_stored_as_they_are_and_archives_hold_the_same_image(root):
     pictures, arrays = pixels(converted(root)), pixels(converted(root, pixels="npz"))
     for number in (1, 20, 36):
