@@ -35,6 +35,7 @@ LABELLER_FINDINGS = (
 LABELLER_COLUMNS = ("No Finding", *LABELLER_FINDINGS)
 
 Uncertain = Literal["ignore", "zero", "one", "gloria"]
+_CODES = {None: "absent", "0": "absent", "0.0": "absent", "1": "present", "1.0": "present"}
 #: The five findings that GLoRIA is measured on; of others it says nothing.
 _GLORIA = {
     "Atelectasis": "present",
@@ -150,13 +151,9 @@ def labelled(table: pd.DataFrame, uncertain: Uncertain) -> pd.DataFrame:
 
     made: dict[str, Any] = {}
     for label in LABELLER_COLUMNS:
-        minus = (
-            _GLORIA.get(label)
-            if uncertain == "gloria"
-            else {"zero": "absent", "one": "present"}.get(uncertain)
-        )
-        classes = {None: "absent", "0": "absent", "0.0": "absent", "1": "present", "1.0": "present"}
-        classes |= {"-1": minus, "-1.0": minus}
+        flat = {"zero": "absent", "one": "present"}.get(uncertain)
+        minus = _GLORIA.get(label) if uncertain == "gloria" else flat
+        classes: dict[str | None, str | None] = {**_CODES, "-1": minus, "-1.0": minus}
         made[column(label)] = [classes.get(code, code) for code in table[label]]
         made[f"{column(label)}_code"] = list(table[label])
     made[HEALTHY.name] = [HEALTH_CLASSES[code in ("1", "1.0")] for code in table["No Finding"]]

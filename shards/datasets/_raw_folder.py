@@ -6,9 +6,8 @@ import warnings
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from shards.adapter import Access
@@ -173,20 +172,19 @@ def _read_table(
         raw = pd.read_excel(path, sheet_name=sheet, dtype=str, keep_default_na=False)
         header = [str(name).strip() for name in raw.columns]
     else:
-        read = partial(
-            pd.read_csv,
-            path,
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            skipinitialspace=True,  # or quotes after a comma and a blank would belong to the value
-        )
-        header = [str(name).strip() for name in read(nrows=0).columns]
-        named = {"names": list(positions), "header": 0, "usecols": range(len(positions))} if positions else {}
+        options: dict[str, Any] = {
+            "sep": separator,
+            "dtype": str,
+            "keep_default_na": False,
+            "encoding": "utf-8-sig",
+            "skipinitialspace": True,  # or quotes after a comma and a blank would belong to the value
+        }
+        header = [str(name).strip() for name in pd.read_csv(path, nrows=0, **options).columns]
+        if positions:
+            options |= {"names": list(positions), "header": 0, "usecols": range(len(positions))}
         with warnings.catch_warnings():
             # Otherwise the first values of longer rows would become an index, and all others move to the left.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            raw = read(index_col=False, **named)
+            raw = pd.read_csv(path, index_col=False, **options)
     raw.columns = list(positions) if positions else header
     return raw, header

@@ -195,12 +195,13 @@ class MimicCxr(Published):
         said, groups = (values_by(stays, "subject_id", name) for name in ("race", "group"))
         first = stays.drop_duplicates("subject_id").set_index("subject_id")["race"].to_dict()
         who = people["subject_id"]
+        words_said: list[Any] = [" | ".join(said.get(person, ())) or None for person in who]
         made = people.assign(
             sex=words(people["gender"], SEX_CODES),
             anchor_age=years(people["anchor_age"]),
             race=_one_each(who, groups),
             race_raw=who.map(first),
-            race_admissions=[" | ".join(said.get(person, ())) or None for person in who],
+            race_admissions=words_said,
         )
         for name in _SOCIAL:
             known = kept(stays[name]) if name in stays else None
@@ -219,7 +220,7 @@ def _groups(races: pd.Series[str]) -> dict[str, str]:
     return {text: group for text in texts for group, starts in RACES.items() if text.startswith(starts)}
 
 
-def _one_each(people: pd.Series[str], values: dict[str, tuple[str, ...]]) -> list[str | None]:
+def _one_each(people: pd.Series[str], values: dict[str, tuple[str, ...]]) -> list[Any]:
     """Return each person's only value, ``multiple`` where there are several, None where there is none."""
     found = [values.get(person, ()) for person in people]
     return [several[0] if len(several) == 1 else "multiple" if several else None for several in found]

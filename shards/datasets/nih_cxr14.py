@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from shards.adapter import Access, Facts
 from shards.card import Attribute, DatasetCard, GroupPreset, PromptSet, Target
@@ -101,7 +101,8 @@ class NihCxr14(Published):
         """Turn the table into rows."""
         facts = self.table(raw)
         found = [frozenset(text.split("|")) if text else None for text in facts["Finding Labels"]]
-        misfits = [None if labels is None else _misfit(labels) for labels in found]
+        misfits: list[Any] = [None if labels is None else _misfit(labels) for labels in found]
+        rejects: list[Any] = [None if misfit is None else "unknown_label" for misfit in misfits]
         rows = facts[list(_RADIOGRAPH)].assign(
             sample_id=facts["Image Index"].str.removesuffix(".png"),
             subject_id=facts["Patient ID"],
@@ -111,7 +112,7 @@ class NihCxr14(Published):
             finding_labels=facts["Finding Labels"],
             follow_up=facts["Follow-up #"],
             age_raw=facts["Patient Age"],
-            _reject=[None if misfit is None else "unknown_label" for misfit in misfits],
+            _reject=rejects,
             _detail=misfits,
             _image=self.images(raw, facts),
         )
@@ -128,7 +129,7 @@ class NihCxr14(Published):
         return raw.table(*_TABLE, columns=_COLUMNS, positions=(*_COLUMNS, *_RADIOGRAPH))
 
     @staticmethod
-    def images(raw: RawFolder, facts: pd.DataFrame) -> list[str | None]:
+    def images(raw: RawFolder, facts: pd.DataFrame) -> list[Any]:
         """Return where each image is, or should be."""
         places = {path.name: str(path) for path in raw.files(*_IMAGES)}
         return [
