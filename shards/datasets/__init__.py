@@ -13,6 +13,7 @@ _ADAPTERS: Mapping[str, tuple[str, str]] = {
     "adni-15t": ("shards.datasets.adni_15t", "Adni15T"),
     "candi": ("shards.datasets.candi", "Candi"),
     "chexpert": ("shards.datasets.chexpert", "Chexpert"),
+    "covid-ct-md": ("shards.datasets.covid_ct_md", "CovidCtMd"),
     "fairseg": ("shards.datasets.fairseg", "FairSeg"),
     "fairvision": ("shards.datasets.fairvision", "FairVision"),
     "fairvlmed": ("shards.datasets.fairvlmed", "FairVlMed"),
