@@ -163,6 +163,9 @@ class Adapter(BaseModel, ABC):
     #: One line for ``fairray datasets ls``.
     summary: ClassVar[str]
     facts: ClassVar[Facts]
+    #: Samples that a shard holds at most, whatever is asked for. A shard is written whole or not at all, by one process: of
+    #: volumes, as many as of images would be tens of gigabytes.
+    most_per_shard: ClassVar[int] = 1_000_000
 
     @abstractmethod
     def card(self) -> DatasetCard:

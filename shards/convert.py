@@ -183,10 +183,11 @@ def _jobs(
     options: ConvertOptions,
 ) -> list[ShardJob]:
     jobs: list[ShardJob] = []
+    most = min(options.samples_per_shard, adapter.most_per_shard)
     for split in SPLITS:
         mine = [row for row in rows if splits[row.subject_id] == split]
-        for number, start in enumerate(range(0, len(mine), options.samples_per_shard)):
-            chunk = tuple(mine[start : start + options.samples_per_shard])
+        for number, start in enumerate(range(0, len(mine), most)):
+            chunk = tuple(mine[start : start + most])
             jobs.append(ShardJob(f"{split}-{number:06d}.tar", split, adapter, card, chunk, options.max_side))
     return jobs
 

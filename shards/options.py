@@ -26,7 +26,7 @@ class ConvertOptions:
     stratify
         Target whose rarest class decides a subject's stratum; None for the first target.
     samples_per_shard
-        Samples per tar, before rejections.
+        Samples per tar, before rejections; fewer of datasets whose samples are large (``Adapter.most_per_shard``).
     max_rejected
         Share of samples that may be rejected before the conversion counts as failed.
     splits

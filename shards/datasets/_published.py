@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SEX = Attribute("sex")
 AGE = Attribute("age", "number", "years")
+#: What :attr:`~shards.adapter.Adapter.most_per_shard` is for scans: one to three gigabytes of CT.
+VOLUMES_PER_SHARD = 16
 
 
 class Published(Adapter):

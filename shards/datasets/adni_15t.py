@@ -12,7 +12,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, GroupPreset, PromptSet, Target
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import kept, words, years
-from shards.datasets._published import AGE, SEX, Published
+from shards.datasets._published import AGE, SEX, VOLUMES_PER_SHARD, Published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,6 +93,7 @@ class Adni15T(Published):
     )
     shown: ClassVar[str | None] = "mri"
     plane: ClassVar[Plane | None] = "axial"
+    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
     landmarks: ClassVar[tuple[str, ...]] = ("ADNI1_*.csv",)
 
     table: str = Field(default="ADNI1_Screening_1.5T*.csv", description="glob of the collection's list")

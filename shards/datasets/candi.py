@@ -10,7 +10,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, Structure
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import joined, kept, words, years
-from shards.datasets._published import AGE, SEX, Published
+from shards.datasets._published import AGE, SEX, VOLUMES_PER_SHARD, Published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +94,7 @@ class Candi(Published):
     )
     shown: ClassVar[str | None] = "mri"
     plane: ClassVar[Plane | None] = "coronal"
+    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
     mask_codes: ClassVar[Mapping[int, int]] = {
         value: value for value in sorted({*(v for pair in _PAIRS.values() for v in pair), *_MIDDLE.values()})
     }

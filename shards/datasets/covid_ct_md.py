@@ -11,7 +11,7 @@ from shards.adapter import Access, Facts, Volume
 from shards.card import Attribute, GroupPreset, PromptSet, Target
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import words, years
-from shards.datasets._published import AGE, SEX, Published
+from shards.datasets._published import AGE, SEX, VOLUMES_PER_SHARD, Published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,6 +98,7 @@ class CovidCtMd(Published):
     )
     shown: ClassVar[str | None] = "covid-ct-md"
     plane: ClassVar[Plane | None] = "axial"
+    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
     landmarks: ClassVar[tuple[str, ...]] = (*_TABLES, *_PARTS)
 
     def rows(self, raw: RawFolder) -> pd.DataFrame:

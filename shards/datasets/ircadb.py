@@ -9,7 +9,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, Structure
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import words
-from shards.datasets._published import SEX, Published
+from shards.datasets._published import SEX, VOLUMES_PER_SHARD, Published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +57,7 @@ class Ircadb(Published):
     )
     shown: ClassVar[str | None] = "ct-liver"
     plane: ClassVar[Plane | None] = "axial"
+    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
     mask_codes: ClassVar[Mapping[int, int]] = _CODES
     landmarks: ClassVar[tuple[str, ...]] = (_TABLE,)
     listed: ClassVar[tuple[str, ...]] = tuple(f"{folder}/imagesTr/*.nii.gz" for folder in _FOLDERS)

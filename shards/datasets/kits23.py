@@ -10,7 +10,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, GroupPreset, Structure
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import joined, kept, words, years
-from shards.datasets._published import AGE, SEX, Published
+from shards.datasets._published import AGE, SEX, VOLUMES_PER_SHARD, Published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,6 +96,7 @@ class Kits23(Published):
     )
     shown: ClassVar[str | None] = "ct-kidney"
     plane: ClassVar[Plane | None] = "axial"
+    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
     mask_codes: ClassVar[Mapping[int, int]] = {1: 1, 2: 2, 3: 3}
     landmarks: ClassVar[tuple[str, ...]] = (_RECORDS,)
 

@@ -9,7 +9,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, Structure
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import joined, kept, words, years
-from shards.datasets._published import AGE, SEX, Published
+from shards.datasets._published import AGE, SEX, VOLUMES_PER_SHARD, Published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +69,7 @@ class Spider(Published):
     )
     shown: ClassVar[str | None] = "mri"
     plane: ClassVar[Plane | None] = "sagittal"
+    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
     mask_codes: ClassVar[Mapping[int, int]] = {
         value: value for value in (*_VERTEBRAE, 100, *_PARTIAL, *_DISCS)
     }

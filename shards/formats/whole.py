@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def _check_nifti(path: Path) -> None:
             ) from error
 
 
-def _check_voxels(file: IO[bytes], name: str) -> None:
+def _check_voxels(file: BinaryIO | gzip.GzipFile, name: str) -> None:
     """Read a NIfTI file to its end."""
     header = file.read(_NIFTI_1)
     told = _nifti_header(header, name)

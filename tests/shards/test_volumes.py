@@ -2,7 +2,11 @@
 
 import io
 import itertools
+import os
 import struct
+import subprocess
+import sys
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -516,3 +520,44 @@ def test_smaller_volumes_say_so_in_the_index(tmp_path):
     row = convert(adapter, tmp_path / "out", options).index.to_pylist()[0]
     assert (row["depth"], row["height"], row["width"]) == (4, 10, 12)
     assert row["spacing_mm"] == pytest.approx([3.0, 1.6, 1.4])
+
+
+def test_shards_of_volumes_are_smaller_than_those_of_images(tmp_path):
+    class FewScans(Scans):
+        most_per_shard: ClassVar[int] = 2
+
+    scans(tmp_path / "raw", [(2, 8, 8)] * 5)
+    shards = convert(FewScans(raw=tmp_path / "raw"), tmp_path / "out", ONE).shards
+    assert [(shard.name, shard.samples) for shard in shards] == [
+        ("test-000000.tar", 2),
+        ("test-000001.tar", 2),
+        ("test-000002.tar", 1),
+    ]
+    one = ConvertOptions(workers=1, samples_per_shard=1)
+    assert len(convert(FewScans(raw=tmp_path / "raw"), tmp_path / "one", one).shards) == 5
+
+
+_PEAK = """
+import resource, sys
+from pathlib import Path
+from shards.convert import ConvertOptions, convert
+from test_volumes import Scans
+convert(Scans(raw=Path(sys.argv[1])), Path(sys.argv[2]), ConvertOptions(workers=1))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_volumes(tmp_path):
+    peaks = {}
+    for number in (1, 6):
+        folder = tmp_path / f"raw{number}"
+        for place in range(number):
+            save(folder / f"scan{place}.nii.gz", body((60, 256, 256), place), axes="IPL")
+        arguments = [sys.executable, "-c", _PEAK, str(folder), str(tmp_path / f"out{number}")]
+        here = Path(__file__).parent
+        paths = os.pathsep.join([str(here), str(here.parent), str(here.parents[1])])
+        environment = {**os.environ, "PYTHONPATH": paths}
+        found = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment)
+        peaks[number] = int(found.stdout)
+    assert peaks[6] < peaks[1] + 30_000  # KiB; five more volumes are 38,400
