@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.adapter import Adapter
+from shards.audit import audit
 from shards.card import DatasetCard
 from shards.dataset import DATASET_FILE, FORMAT, INDEX_FILE, PARTS_FOLDER, REJECTED_FILE, SHARDS_FOLDER
 from shards.files import fsync_folder, sha256_file, write_json
@@ -76,6 +77,7 @@ def commit(
         "adapter": _without_places(adapter_json(adapter)),
         "conversion": options.determining(),
         "counts": {**count(card, rows), "rejected": _by_reason(rejected)},
+        "audit": audit(card, rows, rejected).to_json(),
         "notes": [
             f"attribute {name!r} is unknown for all samples" for name in unknown_attributes(card, rows)
         ],

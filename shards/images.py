@@ -67,7 +67,8 @@ def read_image(path: Path) -> tuple[ImageArray, bytes | None]:
         ``missing_image``, and as :func:`decode`.
     """
     data = read_bytes(path)
-    return decode(data), lossless_jpeg(data)
+    pixels, plain = _decode(data)
+    return pixels, _strip_metadata(data) if plain else None
 
 
 def decode(data: bytes) -> ImageArray:
@@ -88,13 +89,20 @@ def decode(data: bytes) -> ImageArray:
     UnreadableSample
         If the bytes are not such an image (see the module's text for the reasons).
     """
+    return _decode(data)[0]
+
+
+def _decode(data: bytes) -> tuple[ImageArray, bool]:
+    """Decode an image, and tell whether it is a JPEG that holds exactly these pixels the right way up."""
     if not data:
         raise UnreadableSample("empty_file", "the file has no bytes")
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _refuse_lossy(image)
             image.load()
-            return _upright(_pixels(image), image.getexif().get(_ORIENTATION, 1))
+            orientation = image.getexif().get(_ORIENTATION, 1)
+            plain = _plain_jpeg(image) and orientation == 1
+            return _upright(_pixels(image), orientation), plain
     except (UnreadableSample, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -245,10 +253,13 @@ def lossless_jpeg(data: bytes) -> bytes | None:
     if not data.startswith(b"\xff\xd8"):
         return None
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        turned = image.getexif().get(_ORIENTATION, 1) != 1
-        if image.format != "JPEG" or image.mode not in ("L", "RGB") or turned:
+        if not _plain_jpeg(image) or image.getexif().get(_ORIENTATION, 1) != 1:
             return None
     return _strip_metadata(data)
+
+
+def _plain_jpeg(image: Image.Image) -> bool:
+    return image.format == "JPEG" and image.mode in ("L", "RGB")
 
 
 def _strip_metadata(data: bytes) -> bytes | None:

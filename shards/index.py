@@ -6,6 +6,7 @@ type whatever the data, so that an attribute that is all null keeps its kind.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 from shards.card import DatasetCard
 from shards.dataset import FORMAT
 from shards.files import digest, write_atomically
+from shards.looks import Look
 from shards.manifest import Rejection
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_LOOK = frozenset(field.name for field in dataclasses.fields(Look))
 
 
 def index_schema(card: DatasetCard) -> pa.Schema:
@@ -26,7 +30,8 @@ def index_schema(card: DatasetCard) -> pa.Schema:
     `offset`, `size` and `sha256` are of a sample's whole block in its tar, ``image_*``, ``mask_*`` and
     ``json_*`` of the data of one member; `spacing_mm` is (row, column), of volumes (slice, row, column);
     `orientation` says how a volume's axes run (see :class:`shards.adapter.Volume`); `mask_resized` says that the
-    publisher's mask had another size than its image.
+    publisher's mask had another size than its image; `original_width` and `original_height` are those before
+    `max_side`; the rest of a sample's look is told in :class:`shards.looks.Look`.
     """
     import pyarrow as pa
 
@@ -43,7 +48,11 @@ def index_schema(card: DatasetCard) -> pa.Schema:
             *required(pa.int64(), "offset", "size"),
             *required(pa.string(), "sha256"),
             *(field for part in ("image", "mask", "json") for field in member(part)),
-            *required(pa.int32(), "width", "height", "depth"),
+            *required(pa.int32(), "width", "height", "depth", "original_width", "original_height"),
+            *required(pa.string(), "pixels_sha256"),
+            pa.field("phash", pa.string()),
+            pa.field("phash_fine", pa.string()),
+            *required(pa.float64(), "intensity_mean", "intensity_sd"),
             pa.field("spacing_mm", pa.list_(pa.float64())),
             pa.field("orientation", pa.string()),
             pa.field("mask_resized", pa.bool_()),
@@ -96,14 +105,15 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
 def fingerprint(card: DatasetCard, rows: Iterable[Mapping[str, Any]]) -> str:
     """Return the identity of a converted dataset: all that can change a result computed from it.
 
-    It covers the whole index (and by its hashes every pixel), the coding of targets and structures and how
-    intensities are shown, but not prompts, presets, notes and licence: these do not change what the shards hold,
-    and prompts and groups have an identity of their own.
+    It covers the index (and by its hashes every pixel), the coding of targets and structures and how
+    intensities are shown, but not the samples' looks, prompts, presets, notes and licence: these do not change
+    what the shards hold, and prompts and groups have an identity of their own.
     """
     value = card.to_json()
     names = ("name", "targets", "structures", "attributes", "window", "normalise")
     meaning = {name: value[name] for name in names}
-    return digest({"format": FORMAT, "card": meaning, "index": [digest(dict(row)) for row in rows]})
+    index = [digest({name: cell for name, cell in row.items() if name not in _LOOK}) for row in rows]
+    return digest({"format": FORMAT, "card": meaning, "index": index})
 
 
 def count(card: DatasetCard, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -31,6 +31,15 @@ RESERVED = frozenset(
     {
         *("sample_id", "subject_id", "split", "key", "shard", "offset", "size", "sha256", "source"),
         *("width", "height", "depth", "spacing_mm", "orientation", "mask_resized", "image", "mask", "json"),
+        *(
+            "original_width",
+            "original_height",
+            "pixels_sha256",
+            "phash",
+            "phash_fine",
+            "intensity_mean",
+            "intensity_sd",
+        ),
         *("status", "reason", "detail"),
         *(
             f"{part}_{what}"

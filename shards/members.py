@@ -10,6 +10,7 @@ import numpy as np
 from shards.adapter import Pixels, UnreadableSample, Volume
 from shards.card import DatasetCard
 from shards.images import encode_png, fitting_size, resize_image, resize_mask, to_rgb
+from shards.looks import Look, look
 from shards.volumes import check_volume, encode_npy, fit_volume, show_volume
 
 
@@ -23,21 +24,28 @@ class Stored:
         Ending of the member's name -> its bytes.
     depth, height, width
         Of the stored pixels; depth is 1 for an image.
+    original_height, original_width
+        Before `max_side`.
     spacing_mm
         (row, column) of an image, (slice, row, column) of a volume; None when unknown.
     orientation
         See :class:`shards.adapter.Volume`; None for an image.
     mask_resized
         None where there is no mask.
+    look
+        What the stored pixels look like.
     """
 
     files: Mapping[str, bytes]
     depth: int
     height: int
     width: int
+    original_height: int
+    original_width: int
     spacing_mm: tuple[float, ...] | None
     orientation: str | None
     mask_resized: bool | None
+    look: Look
 
 
 def store(pixels: Pixels | Volume, card: DatasetCard, max_side: int | None) -> Stored:
@@ -69,24 +77,34 @@ def _volume(volume: Volume, card: DatasetCard, max_side: int | None) -> Stored:
         files["mask.npy"] = encode_npy(fitted.mask)
     depth, height, width = fitted.image.shape
     resized = None if fitted.mask is None else fitted.mask_resized
-    return Stored(files, depth, height, width, fitted.spacing_mm, fitted.orientation, resized)
+    return Stored(
+        files,
+        depth,
+        height,
+        width,
+        *volume.image.shape[1:],
+        fitted.spacing_mm,
+        fitted.orientation,
+        resized,
+        look(fitted.image, card, volume=True),
+    )
 
 
 def _image(pixels: Pixels, card: DatasetCard, max_side: int | None) -> Stored:
     _check_image(pixels, card)
     shape = (pixels.image.shape[0], pixels.image.shape[1])
     size = fitting_size(shape, max_side)
-    if pixels.encoded is not None and size == shape:
-        files = {"image.jpg": pixels.encoded}
-    else:
-        files = {"image.png": encode_png(resize_image(pixels.image, size))}
+    fitted = resize_image(pixels.image, size)
+    kept = pixels.encoded if size == shape else None
+    files = {"image.png": encode_png(fitted)} if kept is None else {"image.jpg": kept}
     if pixels.mask is not None:
         files["mask.png"] = encode_png(resize_mask(pixels.mask, size))
     spacing = None
     if pixels.spacing_mm is not None:
         row, column = pixels.spacing_mm
         spacing = (float(row) * shape[0] / size[0], float(column) * shape[1] / size[1])
-    return Stored(files, 1, *size, spacing, None, None if pixels.mask is None else pixels.mask_resized)
+    resized = None if pixels.mask is None else pixels.mask_resized
+    return Stored(files, 1, *size, *shape, spacing, None, resized, look(fitted, card, volume=False))
 
 
 def _check_image(pixels: Pixels, card: DatasetCard) -> None:

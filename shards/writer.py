@@ -156,6 +156,8 @@ def _sample(job: ShardJob, row: Row) -> tuple[dict[str, bytes], dict[str, Any]]:
         "width": stored.width,
         "height": stored.height,
         "depth": stored.depth,
+        "original_width": stored.original_width,
+        "original_height": stored.original_height,
         "spacing_mm": None if stored.spacing_mm is None else list(stored.spacing_mm),
         "orientation": stored.orientation,
         "mask_resized": stored.mask_resized,
@@ -165,7 +167,8 @@ def _sample(job: ShardJob, row: Row) -> tuple[dict[str, bytes], dict[str, Any]]:
         "source": row.source,
     }
     members = {**stored.files, "json": canonical_json(described).encode()}
-    return members, {**described, "key": encode_key(row.sample_id), "shard": job.name}
+    looked = vars(stored.look)  # not in the tar: its bytes do not hang on how looks are taken
+    return members, {**described, **looked, "key": encode_key(row.sample_id), "shard": job.name}
 
 
 def _stored(job: ShardJob, row: Row) -> Stored:
