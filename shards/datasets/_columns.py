@@ -100,7 +100,7 @@ def _csv(path: Path, separator: str) -> dict[str, Column]:
 def _excel(path: Path, sheet: str | int) -> dict[str, Column]:
     import zipfile
 
-    import openpyxl
+    import openpyxl  # type: ignore[import-untyped]
 
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)

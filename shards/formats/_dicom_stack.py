@@ -66,7 +66,7 @@ def order_slices(slices: Sequence[Header], name: str) -> tuple[list[Header], flo
             raise UnreadableSample("missing_spacing", f"the one slice of {name} does not say how thick it is")
         return ordered, ordered[0].thickness
     steps = np.diff(places[order])
-    usual = float(np.median(steps))
+    usual = float(np.sort(steps)[(len(steps) - 1) // 2])  # of two middle ones the smaller: gaps are larger
     twice = np.flatnonzero(steps <= _SAME_PLACE * max(usual, 1e-6))
     if len(twice):
         one, other = ordered[twice[0]], ordered[twice[0] + 1]

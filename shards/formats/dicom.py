@@ -236,7 +236,8 @@ def _limits(header: Header) -> tuple[Any, Any]:
 def _decoded(header: Header) -> tuple[NDArray[Any], bool]:
     """Return a file's values, and whether they are rescaled (and MONOCHROME1 inverted) already."""
     import pydicom
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.pixels.utils import pixel_array
 
     try:
         available = not header.transfer or get_decoder(pydicom.uid.UID(header.transfer)).is_available
@@ -250,7 +251,7 @@ def _decoded(header: Header) -> tuple[NDArray[Any], bool]:
                 if not header.transfer:  # files without a preamble are of the default syntax
                     found.file_meta = pydicom.dataset.FileMetaDataset()
                     found.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-                return np.asarray(pydicom.pixels.pixel_array(found)), False
+                return np.asarray(pixel_array(found)), False
             return _by_gdcm(header.path), True
         except _DAMAGE as error:
             raise UnreadableSample(
@@ -272,8 +273,9 @@ def _colours(header: Header) -> NDArray[np.uint8]:
     stored, _ = _decoded(header)
     if header.photometric == "PALETTE COLOR" and stored.ndim == 2:
         import pydicom
+        from pydicom.pixels.processing import apply_color_lut
 
-        stored = pydicom.pixels.apply_color_lut(stored, pydicom.dcmread(header.path, stop_before_pixels=True))
+        stored = apply_color_lut(stored, pydicom.dcmread(header.path, stop_before_pixels=True))
         stored = (stored >> 8).astype(np.uint8) if stored.dtype == np.uint16 else stored
     if stored.shape != (*header.shape, 3) or stored.dtype != np.uint8:
         raise UnreadableSample(
@@ -330,4 +332,4 @@ def _unsigned(values: NDArray[Any], most: float, name: str) -> ImageArray:
             f"{name} has intensities from {low:g} to {high:g}, which cannot be kept in 16 bits without a sign; say which "
             "ones to show (window)",
         )
-    return values.astype(np.uint8 if max(most, high) < 256 else np.uint16)
+    return values.astype(np.uint8) if max(most, high) < 256 else values.astype(np.uint16)

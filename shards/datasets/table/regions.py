@@ -173,8 +173,13 @@ def read_segmentation(value: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
             "bad_rle",
             f"the runs have {sum(runs)} pixels in all, the image {shape[0] * shape[1]} ({shape[1]}x{shape[0]})",
         )
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, np.array(runs, np.int64)).reshape(shape, order="F")
+    return _filled(runs, shape)
+
+
+def _filled(runs: list[int], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Fill a region from the lengths of its runs: outside, inside, outside, ..., down the columns."""
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.repeat(inside, np.array(runs, np.int64)).reshape(shape, order="F")
 
 
 def _uncompressed(text: str) -> list[int]:
@@ -220,6 +225,5 @@ def _polygons(polygons: list[Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
             )
     if not polygons:
         return np.zeros(shape, bool)
-    encoded = coco.merge(coco.frPyObjects([[float(number) for number in p] for p in polygons], height, width))
-    filled: NDArray[np.bool_] = coco.decode(encoded).astype(bool)
-    return filled
+    outlines = coco.frPyObjects([[float(number) for number in p] for p in polygons], height, width)
+    return _filled(_uncompressed(coco.merge(outlines)["counts"].decode()), shape)

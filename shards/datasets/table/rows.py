@@ -236,7 +236,13 @@ def _regions(
 
 
 def _stray(values: dict[str, list[Any]], source: str | None, reason: str, detail: str) -> None:
-    given = {"_source": source, "_reject": reason, "_detail": detail, "_images": [], "_masks": []}
+    given: dict[str, Any] = {
+        "_source": source,
+        "_reject": reason,
+        "_detail": detail,
+        "_images": [],
+        "_masks": [],
+    }
     for name, column in values.items():
         column.append(given.get(name))
 
