@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.changes import claim_changes
+from jobs.kinds import MEASURES
 from jobs.plan import Plan, find_tasks
 from jobs.record import versions
 from jobs.store import Store
@@ -70,7 +71,7 @@ def assemble(store: Store, plan: Plan) -> Assembled:
         The study's plan.
     """
     name, settings = plan.study.study, plan.study.measure
-    measured = tuple(task for task in find_tasks(plan, ["measure"]) if store.is_complete(task))
+    measured = tuple(task for task in find_tasks(plan, MEASURES) if store.is_complete(task))
     stamp = store.path / "studies" / name / "assembled.json"
     current = {
         "digest": digest(

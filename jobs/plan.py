@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from evaluator.models.registry import default_registry
 from evaluator.models.weights import LocatedWeights, locate
 from jobs.combination import Combination
-from jobs.kinds import USAGES, measure
+from jobs.kinds import USAGES, family, measure
 from jobs.study import DatasetEntry, ModelEntry, Study
 from jobs.task import Task
 from shards.card import Target
@@ -152,6 +152,8 @@ def make_plan(
             for task in _of_combination(study, combination, skipped):
                 tasks[task.id] = _joined(tasks.get(task.id), task)
     for task in measure.plan(list(tasks.values()), groups, study.measure):
+        tasks[task.id] = task
+    for task in family.plan(list(tasks.values()), datasets, study.measure):
         tasks[task.id] = task
     if not tasks and not blocked:
         raise UserError(

@@ -318,7 +318,7 @@ def failed_share(plan: Plan, store: Store) -> tuple[float, str]:
     """Return the largest share of failed rows over the tasks that give rows of samples, and a sentence about it."""
     worst = (0.0, "no sample failed")
     for task in plan.tasks:
-        if task.kind == "measure":
+        if task.table == "measures":
             continue
         markers = list(store.markers(task))
         rows, failed = sum(m.rows for m in markers), sum(m.failed for m in markers)

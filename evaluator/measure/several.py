@@ -59,9 +59,10 @@ def macro_average(
     Returns
     -------
     Measurement
-        Metrics, gaps and replicates of metric ``auc`` under the convention ``auc:macro_labels``.
+        Metrics, gaps and replicates of metric ``auc`` under the convention ``auc:macro_labels``; where the findings have
+        rows of the val split, so has their mean, without intervals.
     """
-    cells = _cells(measured, settings.bootstrap)
+    cells = _cells(measured, settings.bootstrap, val=settings.split == "val")
     metric = Metric("auc", MACRO, True, Pointwise(lambda data: float("nan")))
     found = Rows(
         [_row(*place, cell, settings) for place, cell in cells.items()],
@@ -78,14 +79,25 @@ def macro_average(
             np.stack([cell.replicates for cell in mine]),
         )
         gaps.append(error_gap(metric, rows, groups, settings, (name, attribute)))
-    return to_tables(replace(found, gaps=gaps).keyed(replace(keys, target=name, split=settings.split)))
+    rows = replace(found, gaps=gaps).keyed(replace(keys, target=name, split=settings.split))
+    return to_tables(rows + _on_val(measured, settings).keyed(replace(keys, target=name, split="val")))
 
 
-def _cells(measured: Sequence[Measurement], replicates: int) -> dict[tuple[str, str], _Cell]:
+def _on_val(measured: Sequence[Measurement], settings: MeasureSettings) -> Rows:
+    """Average the findings on val, for choosing between models; there are no replicates of it."""
+    if settings.split == "val":
+        return Rows()
+    cells = _cells(measured, 0, val=True)
+    return Rows([_row(*place, cell, settings) for place, cell in cells.items()])
+
+
+def _cells(measured: Sequence[Measurement], replicates: int, *, val: bool) -> dict[tuple[str, str], _Cell]:
     """Collect the AUC of every group from all findings, in the order of the first."""
-    tables = [_areas(one) for one in measured]
+    tables = [_areas(one, val=val) for one in measured]
     cells = {}
     for place in tables[0][0]:
+        if not all(place in rows for rows, _ in tables):
+            continue  # a group without a row in one of them, e.g. unknown where all its samples lack that label
         rows = tuple(rows[place] for rows, _ in tables)
         draws = [draws.get(place) for _, draws in tables]
         complete = [draw for draw in draws if draw is not None]
@@ -94,18 +106,20 @@ def _cells(measured: Sequence[Measurement], replicates: int) -> dict[tuple[str, 
     return cells
 
 
-def _areas(measured: Measurement) -> tuple[dict[tuple[str, str], Row], dict[tuple[str, str], Array]]:
-    metrics = _plain(measured.metrics.to_pandas())
-    replicates = _plain(measured.replicates.to_pandas())
+def _areas(
+    measured: Measurement, *, val: bool
+) -> tuple[dict[tuple[str, str], Row], dict[tuple[str, str], Array]]:
+    metrics = _plain(measured.metrics.to_pandas(), val=val)
+    replicates = _plain(measured.replicates.to_pandas(), val=val)
     rows = {(row["attribute"], row["group"]): row for row in metrics.to_dict("records")}
     named = zip(replicates["attribute"], replicates["group"], replicates["values"], strict=True)
     return rows, {(str(a), str(g)): np.asarray(values, np.float64) for a, g, values in named}  # type: ignore[return-value]
 
 
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep the AUC of the measured split, without derived conventions."""
+def _plain(frame: pd.DataFrame, *, val: bool) -> pd.DataFrame:
+    """Keep the AUC of val or of all else, without derived conventions."""
     derived = frame["convention"].str.contains("|", regex=False)
-    return frame[(frame["metric"] == "auc") & ~derived & (frame["split"] != "val")]
+    return frame[(frame["metric"] == "auc") & ~derived & ((frame["split"] == "val") == val)]
 
 
 def _row(attribute: str, group: str, cell: _Cell, settings: MeasureSettings) -> Row:

@@ -161,11 +161,12 @@ def verify(study: Study, limit: int | None, as_json: bool, *, drop: bool) -> int
 def report(study: Study, limit: int | None) -> int:
     """Write the report anew from what is committed."""
     from jobs.assemble import content_of, report_path, write_page
+    from jobs.kinds import MEASURES
     from jobs.plan import find_tasks
     from jobs.study_tables import read_tables
 
     plan, store = _planned(study, limit)
-    measured = tuple(task for task in find_tasks(plan, ["measure"]) if store.is_complete(task))
+    measured = tuple(task for task in find_tasks(plan, MEASURES) if store.is_complete(task))
     if not measured:
         raise UserError(
             f"study {plan.study.study!r} has no measured task in {study.store} yet. Run it first: fairray run STUDY."

@@ -15,7 +15,7 @@ from evaluator.usages.options import (
     SegmentOptions,
     ZeroShotOptions,
 )
-from jobs.kinds import embed, linear_probe, measure, representation, segment, zero_shot
+from jobs.kinds import embed, family, linear_probe, measure, representation, segment, zero_shot
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -77,4 +77,8 @@ RUN: Mapping[str, Callable[[Item, Bench], Output]] = {
     "segment": segment.run,
     "representation": representation.run,
     "measure": measure.run,
+    "family": family.run,
 }
+
+#: The kinds whose rows are those of the study's tables.
+MEASURES = ("measure", "family")

@@ -12,7 +12,7 @@ from jobs.task import Cost, Item, Task
 
 if TYPE_CHECKING:
     from evaluator.groups import GroupRule
-    from evaluator.measure import MeasureSettings
+    from evaluator.measure import MeasureSettings, ResultKeys
 
 #: Raised when the numbers of a measurement change for the same rows.
 VERSION = 2
@@ -63,10 +63,28 @@ def _applicable(settings: MeasureSettings, task: Task, groups: tuple[GroupRule, 
     return settings.model_copy(update={"standardize": tuple(name for name in asked if name is not None)})
 
 
+def result_keys(task: Task, made_by: str) -> ResultKeys:
+    """Return what the measured rows of a task are called; `made_by` is the task that made the rows."""
+    from evaluator.measure import MeasureSettings, ResultKeys
+
+    inputs = task.inputs
+    assert isinstance(inputs.measure, MeasureSettings)  # noqa: S101 - as planned
+    return ResultKeys(
+        dataset=task.dataset,
+        model=task.model,
+        usage=task.usage,
+        mitigation="erm" if task.usage == "linear_probe" else None,
+        seed=inputs.seed,
+        split=inputs.measure.split,
+        target=inputs.target,
+        task=made_by,
+    )
+
+
 def run(item: Item, bench: Bench) -> Output:
     """Measure one table."""
     from evaluator.failures import count_failures
-    from evaluator.measure import MeasureSettings, ResultKeys, measure_predictions, measure_segmentations
+    from evaluator.measure import MeasureSettings, measure_predictions, measure_segmentations
     from evaluator.usages.representation import probing
 
     task, (results,) = item.task, item.sources
@@ -79,16 +97,7 @@ def run(item: Item, bench: Bench) -> Output:
     columns = dict.fromkeys(["sample_id", "subject_id", "split", *names, *read])
     attributes = dataset.index.select(list(columns)).to_pandas()
     rows = bench.store.read(results)
-    keys = ResultKeys(
-        dataset=task.dataset,
-        model=task.model,
-        usage=task.usage,
-        mitigation="erm" if task.usage == "linear_probe" else None,
-        seed=inputs.seed,
-        split=inputs.measure.split,
-        target=inputs.target,
-        task=results.id,
-    )
+    keys = result_keys(task, results.id)
     if inputs.probed is not None:
         # That an attribute is easier to read in one group than in another is no harm: nothing is tested, no gap is kept.
         settings = inputs.measure.model_copy(update={"permutations": 0, "standardize": ()})
