@@ -157,9 +157,13 @@ def _no_baseline(study: Study, tables: StudyTables) -> tuple[str, ...]:
 
 def _dataset_facts(plan: Plan, name: str) -> DatasetFacts:
     from evaluator.report.content import DatasetFacts
+    from evaluator.usages.volumes import in_words
 
     dataset = plan.datasets[name]
-    return DatasetFacts(dataset.card, dataset.counts.samples, dataset.counts.rejected, dataset.fingerprint)
+    card = dataset.card
+    if dataset.volumetric:
+        card = replace(card, notes=card.notes + in_words(plan.study.usages))
+    return DatasetFacts(card, dataset.counts.samples, dataset.counts.rejected, dataset.fingerprint, name)
 
 
 def _model_facts(plan: Plan, name: str) -> ModelFacts:

@@ -34,12 +34,20 @@ class DatasetFacts:
         Samples left out by the conversion, per reason.
     fingerprint
         Hash over the dataset's index.
+    named
+        What the tables call it; the card's name where a study gives no other.
     """
 
     card: DatasetCard
     counts: Mapping[str, int]
     rejected: Mapping[str, int]
     fingerprint: str
+    named: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+        return self.named or self.card.name
 
 
 @dataclass(frozen=True)
@@ -198,19 +206,17 @@ class StudyContent:
 
     def subject_of(self, dataset: str) -> str:
         """Return what one subject of a dataset is called."""
-        return next((f.card.subject for f in self.datasets if f.card.name == dataset), self.subject)
+        return next((f.card.subject for f in self.datasets if f.name == dataset), self.subject)
 
     def has_splits(self, dataset: str) -> bool:
         """Return whether a dataset was split: it is one that was converted, or rows of several splits were measured."""
         rows = self.metrics["dataset"].fillna("") == dataset
-        return (
-            any(f.card.name == dataset for f in self.datasets)
-            or self.metrics.loc[rows, "split"].nunique() > 1
-        )
+        return any(f.name == dataset for f in self.datasets) or self.metrics.loc[rows, "split"].nunique() > 1
 
     def contaminated(self, dataset: str) -> tuple[str, ...]:
-        """Return the models that saw a dataset in training."""
-        return tuple(model.name for model in self.models if dataset in model.trained_on)
+        """Return the models that saw a dataset in training, whatever the study calls it."""
+        own = next((f.card.name for f in self.datasets if f.name == dataset), dataset)
+        return tuple(model.name for model in self.models if own in model.trained_on)
 
 
 def _require(table: str, frame: pd.DataFrame, columns: tuple[str, ...] | list[str]) -> None:

@@ -172,7 +172,7 @@ def _datasets(content: StudyContent, ranked: Sequence[Ranked]) -> tuple[DatasetV
     for place, question in enumerate(ranked):
         view = question_view(question, content, tables=tables, usages=usages, anchor=f"q{place + 1}")
         views.setdefault(question.part.question.dataset, []).append(view)
-    facts = {fact.card.name: fact for fact in content.datasets}
+    facts = {fact.name: fact for fact in content.datasets}
     return tuple(
         DatasetView(f"dataset-{place + 1}", name, facts.get(name), tuple(questions))
         for place, (name, questions) in enumerate(views.items())

@@ -193,7 +193,7 @@ def task_grid(tasks: Sequence[TaskFacts]) -> Grid:
 def rejected_grid(content: StudyContent) -> Grid | None:
     """Lay out the samples that the conversion left out, per dataset and reason; None where there are none."""
     rows = [
-        Row((text_cell(facts.card.name), text_cell(readable(reason)), number_cell(amount, count)))
+        Row((text_cell(facts.name), text_cell(readable(reason)), number_cell(amount, count)))
         for facts in content.datasets
         for reason, amount in facts.rejected.items()
     ]

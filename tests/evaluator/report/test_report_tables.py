@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -390,6 +391,16 @@ def test_model_that_saw_the_dataset_is_marked_in_the_ranking(study):
     grid = ranking_grid(table, part.measures()[0], caption="ranking", seen=("tiny-clip",))
     for row in grid.sections[0].rows:
         assert ("saw this dataset" in row.cells[0].note) == (row.cells[0].text == "tiny-clip")
+
+
+def test_a_dataset_is_known_by_the_studys_own_name_for_it(study):
+    first = study.datasets[0]
+    assert study.contaminated(first.card.name)
+    renamed = replace(study, datasets=(replace(first, named="mine"), *study.datasets[1:]))
+    assert renamed.contaminated("mine") == study.contaminated(first.card.name)
+    assert renamed.subject_of("mine") == first.card.subject
+    assert renamed.has_splits("mine")
+    assert not renamed.has_splits("yours")
 
 
 def read_back(text):
