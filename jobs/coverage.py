@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.combination import sample_ids, shard_of
+from jobs.combination import WHOLE, sample_ids, shard_of
 from jobs.plan import Plan
 from jobs.store import Marker, Store
 from jobs.task import Task
@@ -130,7 +130,7 @@ def _rows(plan: Plan, store: Store, task: Task, marker: Marker) -> Iterator[Faul
 
 def _expected_ids(plan: Plan, task: Task, part: str) -> Iterator[str]:
     dataset = plan.datasets[task.dataset]
-    if task.kind == "linear_probe":
+    if part == WHOLE:  # a fit, which predicts all but its training split
         for split, name in task.inputs.split_parts:
             if split != "train":
                 yield from sample_ids(dataset, shard_of(name))

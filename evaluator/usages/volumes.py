@@ -11,13 +11,20 @@ volume's depth, as torch's ``interpolate(align_corners=False)`` does, and interp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.usages.options import Pool, SliceOptions
+from evaluator.usages.options import (
+    LinearProbeOptions,
+    Pool,
+    RepresentationOptions,
+    SegmentOptions,
+    SliceOptions,
+    ZeroShotOptions,
+)
 from evaluator.usages.predictions import softmax
 
 if TYPE_CHECKING:
@@ -108,6 +115,37 @@ def _foreground(volume: NDArray[np.uint8], structures: NDArray[np.bool_] | None)
     edge = darkest + CONTRAST * (brightest - darkest)
     filled = [np.count_nonzero(one > edge) >= FILLED * one.size for one in volume]
     return np.asarray(filled, dtype=bool)
+
+
+def in_words(usages: Mapping[str, object]) -> tuple[str, ...]:
+    """Say how a study's usages see volumes, one sentence each, for the reader of its results."""
+    told = []
+    for name, options in usages.items():
+        if isinstance(options, ZeroShotOptions):
+            pooled = (
+                "the logits of the slice with the highest probability of the positive class (max)"
+                if options.pool == "max"
+                else "the mean of the slices' logits"
+            )
+            told.append(f"{name}: {_policy_words(options.slices)}, {pooled}.")
+        elif isinstance(options, LinearProbeOptions | RepresentationOptions):
+            pooled = "largest value" if options.pool == "max" else "mean"
+            told.append(f"{name}: {_policy_words(options.slices)}, {pooled} of each feature over the slices.")
+        elif isinstance(options, SegmentOptions):
+            told.append(
+                f"{name}: every slice that holds the structure is prompted from its true mask, which also tells the model "
+                "where the structure begins and ends along the stack; masks are stacked and measured once, in 3D."
+            )
+    return tuple(told)
+
+
+def _policy_words(options: SliceOptions) -> str:
+    return {
+        "all": "all slices",
+        "foreground": "the slices with foreground (by the true mask where there is one)",
+        "central": f"the {options.count} central slices",
+        "resampled": f"{options.count} evenly spaced slices, interpolated",
+    }[options.policy]
 
 
 def pool_features(vectors: NDArray[np.float32], pool: Pool) -> NDArray[np.float32]:

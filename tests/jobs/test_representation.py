@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from jobs.assemble import content_of, report_path
+from jobs.coverage import find_faults
 from jobs.plan import PlanOptions, find_tasks, make_plan
 from jobs.query import connect
 from jobs.run import Exit, RunOptions, run_study
@@ -54,6 +55,10 @@ def test_every_single_attribute_of_the_study_is_probed(finished):
 
 def test_embeddings_are_computed_once_for_all_probes(finished):
     assert len(find_tasks(finished.plan, ["embed"])) == 1
+
+
+def test_coverage_of_probes_is_checked_like_that_of_any_fit(finished):
+    assert list(find_faults(finished.plan, Store(finished.plan.study.store))) == []
 
 
 def test_auc_of_reading_an_attribute_has_an_interval_and_counts(finished):
