@@ -76,12 +76,13 @@ def look(pixels: NDArray[Any], card: DatasetCard, *, volume: bool) -> Look:
     shown = _middle_slice(pixels, card) if volume else _image(pixels, card)
     counted = shown if not volume and pixels.dtype == np.uint8 else None
     mean, sd = _moments(pixels) if counted is None else _moments_of_bytes(counted)
-    return Look(_hash(pixels), *_perceptual_hashes(shown), mean, sd)
+    coarse, fine = _perceptual_hashes(shown)
+    return Look(_hash(pixels), coarse, fine, mean, sd)
 
 
 def _hash(pixels: NDArray[Any]) -> str:
     whole = hashlib.sha256(f"{pixels.dtype.name} {pixels.shape} ".encode())
-    whole.update(np.ascontiguousarray(pixels))
+    whole.update(np.ascontiguousarray(pixels).data)
     return whole.hexdigest()
 
 

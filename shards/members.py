@@ -82,7 +82,8 @@ def _volume(volume: Volume, card: DatasetCard, max_side: int | None) -> Stored:
         depth,
         height,
         width,
-        *volume.image.shape[1:],
+        volume.image.shape[1],
+        volume.image.shape[2],
         fitted.spacing_mm,
         fitted.orientation,
         resized,
@@ -104,7 +105,8 @@ def _image(pixels: Pixels, card: DatasetCard, max_side: int | None) -> Stored:
         row, column = pixels.spacing_mm
         spacing = (float(row) * shape[0] / size[0], float(column) * shape[1] / size[1])
     resized = None if pixels.mask is None else pixels.mask_resized
-    return Stored(files, 1, *size, *shape, spacing, None, resized, look(fitted, card, volume=False))
+    looked = look(fitted, card, volume=False)
+    return Stored(files, 1, size[0], size[1], shape[0], shape[1], spacing, None, resized, looked)
 
 
 def _check_image(pixels: Pixels, card: DatasetCard) -> None:

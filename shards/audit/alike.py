@@ -176,7 +176,8 @@ class _Search:
         some = np.flatnonzero(np.bitwise_count(self._hashes[first] ^ self._hashes[second]) <= DISTANCE)
         i, j = first[some], second[some]
         fine = np.bitwise_count(self._fine[i] ^ self._fine[j]).sum(axis=1)
-        return some[(fine <= FINE_DISTANCE) & (self._subject[i] != self._subject[j])]
+        alike: NDArray[np.intp] = some[(fine <= FINE_DISTANCE) & (self._subject[i] != self._subject[j])]
+        return alike
 
 
 def _numbers(texts: pd.Series) -> NDArray[np.uint64]:
