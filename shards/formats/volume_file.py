@@ -68,27 +68,29 @@ def read_volume_file(path: Path, plane: Plane, *, missing: str = "missing_image"
     Raises
     ------
     UnreadableSample
-        `missing`, ``empty_file``, ``decode_error``, ``unsupported_pixels`` for other than three axes.
+        `missing`, ``empty_file``, ``decode_error``, ``nan_pixels``, ``unsupported_pixels`` for other than three axes.
     """
-    import SimpleITK as sitk
-
     if not path.is_file():
         raise UnreadableSample(missing, f"file {path.name} does not exist")
     if path.stat().st_size == 0:
         raise UnreadableSample("empty_file", f"file {path.name} has no bytes")
     check_whole(path)
+    return turned(
+        _read(path), plane, path.name
+    )  # without a name of its own, the file's copy is freed when turned
+
+
+def _read(path: Path) -> sitk.Image:
+    import SimpleITK as sitk
+
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         with alone(path) as place:
-            found = sitk.ReadImage(str(place))
+            return sitk.ReadImage(str(place))
     except RuntimeError as error:
-        why = (
-            "has axes that are not at right angles"
-            if "orthonormal" in str(error)
-            else "is damaged or no volume"
-        )
+        skewed = "orthonormal" in str(error)
+        why = "has axes that are not at right angles" if skewed else "is damaged or no volume"
         raise UnreadableSample("decode_error", f"file {path.name} {why}") from error
-    return turned(found, plane, path.name)
 
 
 def turned(found: sitk.Image, plane: Plane, name: str) -> VolumeFile:
@@ -103,11 +105,15 @@ def turned(found: sitk.Image, plane: Plane, name: str) -> VolumeFile:
         raise UnreadableSample(
             "unsupported_pixels", f"{name} has the axes {shape}; expected one grey value at each place of 3D"
         )
+    if found.GetPixelID() == sitk.sitkFloat64:
+        found = sitk.Cast(found, sitk.sitkFloat32)  # no more is stored; turning needs three copies
     axes = _ITK_AXES[plane]
     found = sitk.DICOMOrient(found, axes)
     column, row, slice_ = found.GetSpacing()
+    shared = sitk.GetArrayViewFromImage(found)
+    voxels = compact(shared)
     return VolumeFile(
-        compact(sitk.GetArrayFromImage(found)),
+        voxels.copy() if voxels is shared else voxels,  # the view ends with the image
         (slice_, row, column),
         axes[::-1],
         found.GetOrigin(),

@@ -97,6 +97,16 @@ def test_oblique_scans_go_to_the_nearest_axes_unresampled(tmp_path):
     assert (found.orientation, found.spacing_mm) == ("SPL", pytest.approx(SPACING))
 
 
+def test_scans_with_skewed_axes_are_refused_by_name(tmp_path):
+    path = save(tmp_path / "scan.nii", values())
+    data = bytearray(path.read_bytes())
+    data[252:256] = struct.pack("<2h", 0, 1)  # only the matrix counts
+    data[280:328] = struct.pack("<12f", 0.7, 0.3, 0, 0, 0, 0.8, 0, 0, 0, 0, 3, 0)
+    path.write_bytes(data)
+    with pytest.raises(UnreadableSample, match=r"scan\.nii has axes that are not at right angles"):
+        read_volume_file(path, "axial")
+
+
 # Numbers
 
 
