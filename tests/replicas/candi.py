@@ -22,6 +22,10 @@ GROUPS = {
 SHAPE, SPACING = (24, 10, 20), (0.9375, 1.5, 0.9375)
 
 
+#: Structures that have a voxel each.
+SMALL = (5, 7, 8, 10, 11, 12, 13, 14, 15, 17, 18, 24, 26, 28, 30, 44, 46, 47, 49, 50, 51, 52, 53, 54, 58, 60)
+
+
 def make(folder):
     root = folder / "CANDI"
     for group, numbers in GROUPS.items():
@@ -58,6 +62,8 @@ def write_subject(folder, subject, number):
         (62, (0.25, 0.5, 0.3), 1.1),
     ):
         mask[ball(SHAPE, centre, radius, SPACING)] = label
+    for place, label in enumerate(SMALL):
+        mask[22 + place // SHAPE[2], 5, place % SHAPE[2]] = label
     noise = np.random.default_rng(number).normal(0, 8, SHAPE)
     image = 20 + 3.0 * mask.clip(0, 30) + noise + 2.0 * np.arange(SHAPE[2])
     save(folder / f"{subject}_procimg.nii.gz", image.clip(0).astype(np.uint8), SPACING, axes="RSA")

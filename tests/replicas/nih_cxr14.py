@@ -20,7 +20,12 @@ HEADER = (
 )
 LABELS = (
     *("Atelectasis", "Cardiomegaly", "Consolidation", "Effusion", "Pneumonia", "Pneumothorax"),
-    *("No Finding", "No Finding", "Cardiomegaly|Effusion|Pleural_Thickening", "Infiltration|Mass|Nodule"),
+    *(
+        "No Finding",
+        "No Finding",
+        "Cardiomegaly|Effusion|Pleural_Thickening",
+        "Infiltration|Mass|Nodule|Edema|Emphysema|Fibrosis|Hernia",
+    ),
 )
 TEXTUAL_AGE, IMPOSSIBLE_AGE, AGE_ZERO = {5: "058Y"}, {14: "411"}, {20: "0"}
 

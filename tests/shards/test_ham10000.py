@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from replicas.ham10000 import make
 
 from shards.convert import ConvertOptions, convert
 from shards.datasets import make_adapter
@@ -18,37 +18,8 @@ DIAGNOSES = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
 
 @pytest.fixture
 def ham(tmp_path):
-    """The publisher's layout with 28 images of 14 lesions, masks three times as large as images."""
-    root = tmp_path / "HAM10000"
-    (root / "HAM10000_images").mkdir(parents=True)
-    (root / "HAM10000_segmentations_lesion_tschandl").mkdir()
-    rows = []
-    for number in range(28):
-        name = f"ISIC_00{number:05d}"
-        pixels = np.random.default_rng(number).integers(0, 256, (15, 20, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(root / "HAM10000_images" / f"{name}.jpg")
-        mask = np.zeros((45, 60), np.uint8)
-        mask[15:30, 15:45] = 255
-        path = root / "HAM10000_segmentations_lesion_tschandl" / f"{name}_segmentation.png"
-        if number % 3:
-            Image.fromarray(mask).save(path)
-        else:  # as in 402 of the published masks: the palette is inverted
-            inverted = Image.fromarray((mask == 0).astype(np.uint8)).convert("P")
-            inverted.putpalette([255, 255, 255, 0, 0, 0])
-            inverted.save(path)
-        rows.append(
-            {
-                "lesion_id": f"HAM_{number // 2:07d}",
-                "image_id": name,
-                "dx": DIAGNOSES[number // 2 % 7],
-                "dx_type": "histo",
-                "age": "" if number == 3 else f"{min(5.0 * number, 85.0)}",
-                "sex": ("male", "female", "unknown")[number % 3],
-                "localization": "unknown" if number == 5 else "back",
-            }
-        )
-    pd.DataFrame(rows).to_csv(root / "HAM10000_metadata.csv", index=False)
-    return root
+    """The publisher's layout with 28 images of 14 lesions."""
+    return make(tmp_path / "HAM10000", images=28)["raw"]
 
 
 def adapter(root):
