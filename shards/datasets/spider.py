@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from shards.adapter import Access, Facts
-from shards.card import Attribute, Structure
+from shards.card import Attribute, DatasetCard, Structure
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import joined, kept, words, years
 from shards.datasets._published import AGE, SEX, VOLUMES_PER_SHARD, Published
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _TABLE = "overview.csv"
 _COLUMNS = ("new_file_name", "subset", "sex", "birth_date")
-#: Names that a column with the day of the scan may have; published releases have none.
+#: Names that a column with the day of the scan may have; the release at hand when this was written has none.
 _STUDY_DATES = ("study_date", "StudyDate", "AcquisitionDate", "SeriesDate")
 _SERIES = {"t1": "T1", "t2": "T2", "t2_space": "T2 SPACE"}
 #: Vertebrae and discs are counted from below; 101-125 are vertebrae that are cut off by the edge of the image.
@@ -39,7 +40,7 @@ class Spider(Published):
         "lumbar spine MRI",
         "CC BY 4.0",
         447,
-        ("sex", "age", "series", "subset"),
+        ("sex", "series", "subset"),
         Access(
             "open",
             "https://spider.grand-challenge.org",
@@ -56,14 +57,14 @@ class Spider(Published):
         Structure("vertebrae", tuple(_VERTEBRAE)),
         Structure("discs", tuple(_DISCS)),
     )
-    attributes: ClassVar[tuple[Attribute, ...]] = (SEX, AGE, Attribute("series"), Attribute("subset"))
+    attributes: ClassVar[tuple[Attribute, ...]] = (SEX, Attribute("series"), Attribute("subset"))
     published: ClassVar[tuple[str, ...]] = ("birth_date",)
     notes: ClassVar[tuple[str, ...]] = (
         "Vertebrae and discs are counted from below: vertebra_1 is L5, disc_1 is L5/S1. The fifteen classes of papers are "
         "vertebra_1 to 7, disc_1 to 7 and spinal_canal; labels above (and 101-125, vertebrae cut off by the edge) are kept in "
         "the label maps.",
         "The T1, T2 and T2 SPACE series of a patient are samples of one subject.",
-        "Age is known only where a release gives the day of the scan beside the date of birth; published ones do not.",
+        "There is an age only where a release gives it, or the day of the scan beside the date of birth.",
         "Attribute subset is the publisher's training or validation part; its test part is not public: splits are drawn anew.",
         "FairMedFM wrote the first patient's sex for all: its published figures by sex are void.",
     )
@@ -74,6 +75,13 @@ class Spider(Published):
         value: value for value in (*_VERTEBRAE, 100, *_PARTIAL, *_DISCS)
     }
     landmarks: ClassVar[tuple[str, ...]] = (_TABLE,)
+
+    def card(self) -> DatasetCard:
+        """Describe the dataset; ages are there or not, as the overview is."""
+        raw, card = self.folder(), super().card()
+        if _tells_age(raw.table(_TABLE, columns=_COLUMNS)):
+            return replace(card, attributes=(*card.attributes, AGE))
+        return card
 
     def rows(self, raw: RawFolder) -> pd.DataFrame:
         """Join the series on disk with their own rows of the overview, by name."""
@@ -102,6 +110,10 @@ class Spider(Published):
             },
             dtype=object,
         )
+
+
+def _tells_age(facts: pd.DataFrame) -> bool:
+    return any(name in facts.columns for name in ("age", *_STUDY_DATES))
 
 
 def _ages(facts: pd.DataFrame) -> pd.Series[float]:

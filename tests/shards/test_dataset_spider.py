@@ -97,12 +97,16 @@ def test_every_series_is_shown_by_its_own_percentiles(whole):
 
 
 def test_age_needs_the_day_of_the_scan(whole, raw):
-    assert {row["age"] for row in by_id(whole[1]).values()} == {None}
+    assert "age" not in {attribute.name for attribute in whole[1].card.attributes}
     assert by_id(whole[1])["4_t1"]["birth_date"] == "19440115"
     rewrite(raw, lambda table: table.assign(study_date="20190115"))
-    rows = make_adapter("spider", {"raw": raw}).manifest().set_index("sample_id")
+    adapter = make_adapter("spider", {"raw": raw})
+    assert "age" in {attribute.name for attribute in adapter.card().attributes}
+    rows = adapter.manifest().set_index("sample_id")
     assert rows["age"]["4_t1"] == pytest.approx(75.0, abs=0.01)
     assert rows["age"]["5_t1"] is None  # no date of birth
+    rewrite(raw, lambda table: table.assign(age="061Y"))
+    assert set(adapter.manifest()["age"]) == {61.0}
 
 
 def test_series_without_a_row_stay_with_unknown_attributes(raw, tmp_path):
