@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _DEMOGRAPHICS = "CHEXPERT DEMO.xlsx"
 _COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELLER_COLUMNS)
 _PEOPLE = ("PATIENT", "PRIMARY_RACE", "GENDER", "AGE_AT_CXR", "ETHNICITY")
+#: The full release comes in four archives; those of train have the patients' folders at their top.
+_TABLES, _BATCHES = "CheXpert-v1.0 batch 1 (validate & csv)", "CheXpert-v1.0 batch * (train *)"
 _PATH = r"((train|valid)/(patient\d+)/.+)\.jpg$"
 _REFUSED = ("race and ethnicity unknown", "patient refused")
 
@@ -62,7 +64,7 @@ _WHITE = containing([race for races in RACES.values() for race in races], "White
 
 
 class Chexpert(Published):
-    """The publisher's folder, full size or small, with the spreadsheet of demographics in it or beside it.
+    """The publisher's folder, small, full size or in the four batches of the full release, and the spreadsheet of demographics.
 
     Attributes
     ----------
@@ -129,8 +131,11 @@ class Chexpert(Published):
         "Ages are capped at 90; age 0 stands in a few rows and is kept.",
         "MedCLIP, MoCo-CXR, GLoRIA and RAD-DINO were trained on CheXpert images.",
     )
-    landmarks: ClassVar[tuple[str, ...]] = ("train.csv",)
-    listed: ClassVar[tuple[str, ...]] = ("train/*/*/*.jpg", "valid/*/*/*.jpg")
+    landmarks: ClassVar[tuple[str, ...]] = ("train.csv", f"{_TABLES}/train.csv")
+    listed: ClassVar[tuple[str, ...]] = (
+        *("train/*/*/*.jpg", "valid/*/*/*.jpg"),
+        *(f"{_TABLES}/valid/*/*/*.jpg", f"{_BATCHES}/*/*/*.jpg"),
+    )
 
     uncertain: Uncertain = Field(default="ignore", description="what an uncertain label (-1) stands for")
     demographics: Path | None = Field(default=None, description=f"{_DEMOGRAPHICS}, where it lies elsewhere")
@@ -144,7 +149,9 @@ class Chexpert(Published):
         """Turn the two tables of images and the spreadsheet of patients into rows."""
         import pandas as pd
 
-        tables = [raw.table(f"{part}.csv", columns=_COLUMNS) for part in ("train", "valid")]
+        tables = [
+            raw.table(f"{part}.csv", f"{_TABLES}/{part}.csv", columns=_COLUMNS) for part in ("train", "valid")
+        ]
         facts = pd.concat(tables, ignore_index=True)
         places = facts["Path"].str.extract(_PATH)
         if places[0].isna().any():
@@ -168,10 +175,21 @@ class Chexpert(Published):
             ethnicity_raw=facts["ETHNICITY"],
             sex_demographics=facts["GENDER"],
             age_demographics=facts["AGE_AT_CXR"],
-            _image=[f"{raw.path}/{place}.jpg" for place in places[0]],
+            _image=_images(raw, places[0]),
         )
 
     def _people(self, raw: RawFolder) -> pd.DataFrame:
         given = [str(self.demographics.expanduser().absolute())] if self.demographics is not None else []
         names = given or [_DEMOGRAPHICS, f"../{_DEMOGRAPHICS}"]
         return raw.table(*names, columns=_PEOPLE)[list(_PEOPLE)].drop_duplicates()
+
+
+def _images(raw: RawFolder, places: pd.Series[str]) -> list[str]:
+    """Return where the images of paths such as ``train/patient00001/study1/view1_frontal`` are, or should be."""
+    homes = {f"train/{folder.name}": str(folder) for folder in raw.path.glob(f"{_BATCHES}/patient*")}
+    homes |= {f"valid/{folder.name}": str(folder) for folder in raw.path.glob(f"{_TABLES}/valid/patient*")}
+    parts = [place.split("/", 2) for place in places]
+    return [
+        f"{homes.get(f'{part}/{patient}', f'{raw.path}/{part}/{patient}')}/{rest}.jpg"
+        for part, patient, rest in parts
+    ]

@@ -59,7 +59,7 @@ def _sex(number: int) -> str:
 def _age(number: int) -> int:
     """Return an age: two are 60, two the cap 90, that of the person of unknown sex is 0."""
     given = {5: 60, 6: 60, 13: 90, 38: 90, UNKNOWN_SEX: 0}
-    return given.get(number, 20 + number * 17 % 68)
+    return given.get(number, 19 + number * 13 % 67)
 
 
 def _person(number: int) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -198,6 +199,28 @@ def test_the_full_release_and_a_spreadsheet_beside_the_folder_are_found(raw, tmp
     elsewhere = (full.parent / "CHEXPERT DEMO.xlsx").rename(tmp_path / "people.xlsx")
     given = make_adapter("chexpert", {"raw": full, "demographics": elsewhere})
     assert given.manifest()["race"].notna().any()
+
+
+def test_the_batches_of_the_full_release_give_the_same_samples(raw, tmp_path):
+    expected = make_adapter("chexpert", {"raw": raw}).manifest()
+    full = raw.rename(tmp_path / "chexpertchestxrays-u20210408")
+    tables = full / "CheXpert-v1.0 batch 1 (validate & csv)"
+    tables.mkdir()
+    for name in ("train.csv", "valid.csv", "valid"):
+        (full / name).rename(tables / name)
+    for number, patient in enumerate(sorted((full / "train").iterdir())):
+        batch = full / f"CheXpert-v1.0 batch {2 + number % 3} (train {1 + number % 3})"
+        batch.mkdir(exist_ok=True)
+        patient.rename(batch / patient.name)
+    (full / "train").rmdir()
+    stray = full / "CheXpert-v1.0 batch 2 (train 1)" / "patient00001" / "study1" / "view7_frontal.jpg"
+    stray.write_bytes(b"")
+    found = make_adapter("chexpert", {"raw": full}).manifest()
+    assert list(found["_reject"].dropna()) == ["not_listed"]
+    found = found[found["sample_id"].notna()].drop(columns=["_reject", "_detail"])
+    assert all(Path(path).is_file() for path in found["_image"])
+    places = ["_image", "_source"]
+    pd.testing.assert_frame_equal(found.drop(columns=places), expected.drop(columns=places))
 
 
 def test_a_missing_spreadsheet_is_named_with_the_page_that_has_it(raw):
