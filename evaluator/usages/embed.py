@@ -190,6 +190,7 @@ def _pictures(
         if first:
             reason = f"no slice has foreground (policy {slices.policy})"
             yield _Picture(replace(without_pixels(sample), status="no_foreground", reason=reason), True, None)
+        del sample  # a volume goes before the next one is read
 
 
 def _view(picture: _Picture, preprocessor: Preprocessor) -> _View:

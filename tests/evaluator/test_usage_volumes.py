@@ -1,6 +1,7 @@
 """Volumes for models of images: which slices are shown, one row a volume, and how the slices' answers become one."""
 
 import io
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -203,6 +204,22 @@ def test_volumes_are_read_as_their_slices_are_needed():
     embed_shard(model, data, "x", batch_size=16, slices=ALL)
     assert data.read_so_far == 30
     assert model.ahead <= 4
+
+
+def test_one_volume_is_in_memory_at_a_time():
+    class Lazy(FakeDataset):
+        def read(self, shard, *, masks):
+            alive = []
+            for k in range(8):
+                most.append(sum(one() is not None for one in alive))
+                sample = volume_sample(k, depth=20)
+                alive.append(weakref.ref(sample.image))
+                yield sample
+                del sample
+
+    most = []
+    embed_shard(FakeEncoder(), Lazy([]), "x", batch_size=16, slices=ALL)
+    assert most == [0] * 8
 
 
 def test_a_dataset_of_images_has_the_schema_without_slices():
