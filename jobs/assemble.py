@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from evaluator.report.content import DatasetFacts, ModelFacts, StudyContent, TaskFacts
 
 #: Raised when the assembled tables or the report change for the same measurements.
-REPORT_VERSION = 3
+REPORT_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,10 @@ def _dataset_facts(plan: Plan, name: str) -> DatasetFacts:
     card = dataset.card
     if dataset.volumetric:
         card = replace(card, notes=card.notes + in_words(plan.study.usages))
-    return DatasetFacts(card, dataset.counts.samples, dataset.counts.rejected, dataset.fingerprint, name)
+    counts = dataset.counts
+    return DatasetFacts(
+        card, counts.samples, counts.rejected, dataset.fingerprint, named=name, audit=dataset.audit
+    )
 
 
 def _model_facts(plan: Plan, name: str) -> ModelFacts:

@@ -11,6 +11,7 @@ from shards.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from shards.audit.findings import Audit
     from shards.card import DatasetCard
 
 #: Columns of `StudyContent.findings` that the report reads; other keys of results are used where present.
@@ -36,6 +37,8 @@ class DatasetFacts:
         Hash over the dataset's index.
     named
         What the tables call it; the card's name where a study gives no other.
+    audit
+        What the conversion noticed about its data; None where it is not known.
     """
 
     card: DatasetCard
@@ -43,6 +46,7 @@ class DatasetFacts:
     rejected: Mapping[str, int]
     fingerprint: str
     named: str | None = None
+    audit: Audit | None = None
 
     @property
     def name(self) -> str:

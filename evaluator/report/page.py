@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from evaluator.report.claims import Claim
 from evaluator.report.comparison_grids import across_grids, across_notes, over_several
 from evaluator.report.content import DatasetFacts, StudyContent
+from evaluator.report.data_grids import audit_grid, people_grid
 from evaluator.report.feature_grids import feature_grid, feature_group_grid
 from evaluator.report.grid import Grid
 from evaluator.report.pictures import Figure, disadvantage_maps, overall_figures
@@ -68,6 +69,15 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class DataView:
+    """What is known of a dataset's data before any model is run; `people` may be missing."""
+
+    name: str
+    audit: Grid
+    people: Grid | None
+
+
+@dataclass(frozen=True)
 class PageView:
     """All that the template lays out."""
 
@@ -88,6 +98,7 @@ class PageView:
     glossary: tuple[tuple[str, str], ...]
     across: tuple[Grid, ...]
     across_notes: tuple[str, ...]
+    data: tuple[DataView, ...]
     coverage: Grid | None
     failures: Grid | None
     excluded: Grid | None
@@ -130,6 +141,7 @@ def build(content: StudyContent, ranked: Sequence[Ranked]) -> PageView:
         glossary=tuple((term, told) for term, told in GLOSSARY if not alone or term not in OF_SEVERAL),
         across=across_grids(across),
         across_notes=(*across_notes(across), *single) if len(datasets) > 1 else (),
+        data=tuple(_data(content.datasets)),
         coverage=coverage_grid(measured),
         failures=failure_grid(failures, caption="Samples that could not be used, by group")
         if len(failures)
@@ -145,6 +157,13 @@ def build(content: StudyContent, ranked: Sequence[Ranked]) -> PageView:
         models=_names_of(ranked, "model"),
         attributes=_names_of(ranked, "attribute"),
     )
+
+
+def _data(datasets: Sequence[DatasetFacts]) -> Iterator[DataView]:
+    for facts in datasets:
+        audit = audit_grid(facts)
+        if audit is not None:
+            yield DataView(facts.name, audit, people_grid(facts))
 
 
 def _unlabelled(content: StudyContent) -> str:

@@ -14,6 +14,7 @@ from jobs.conversion import ConversionDisplay, FetchDisplay, cluster_writer
 from jobs.run import Exit
 from jobs.study import ConvertSettings
 from shards.adapter import Adapter
+from shards.audit.words import class_counts, findings
 from shards.convert import convert
 from shards.dataset import Dataset, open_dataset
 from shards.datasets import adapter_class, adapter_names, make_adapter
@@ -85,6 +86,7 @@ def show(name: str, raw: Path | None, as_json: bool) -> int:
                     **dataset.card.to_json(),
                     "fingerprint": dataset.fingerprint,
                     "counts": asdict(dataset.counts),
+                    "audit": dataset.audit.to_json(),
                 }
             )
         else:
@@ -209,5 +211,28 @@ def _print_dataset(dataset: Dataset) -> None:
     print_table(f"{card.name} {card.version}", ("field", "value"), facts)
     rows = [(split, counts.samples[split], counts.subjects[split]) for split in counts.samples]
     print_table("splits", ("split", "samples", "subjects"), rows)
+    _print_audit(dataset)
     for note in (*card.notes, *dataset.notes):
         out().print(f"note: {note}", markup=False)
+
+
+def _print_audit(dataset: Dataset) -> None:
+    """Print what the conversion noticed: a mark stands before what a reader should think about."""
+    found = findings(dataset.audit, dataset.card)
+    rows = [("!" if one.notable else "", one.topic, one.text) for one in found]
+    print_table("what the audit found", ("", "about", "found"), rows)
+    groups = [
+        (
+            attribute.name,
+            group.name,
+            group.subjects,
+            group.samples,
+            sum(group.rejected.values()),
+            "; ".join(f"{target}: {class_counts(counts)}" for target, counts in group.classes.items()),
+        )
+        for attribute in dataset.audit.attributes
+        for group in attribute.groups
+    ]
+    if groups:
+        columns = ("attribute", "group", "subjects", "samples", "left out", "samples by class")
+        print_table("groups", columns, groups)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shards.audit.findings import UNKNOWN, Alike, AttributeAudit, Audit, Difference, Group
 from shards.card import DatasetCard, Target
@@ -32,11 +32,14 @@ class Finding:
         What was found.
     notable
         Whether a reader of results should think about it.
+    attribute
+        The attribute that it is about; empty for none.
     """
 
     topic: str
     text: str
     notable: bool = False
+    attribute: str = ""
 
 
 def findings(audit: Audit, card: DatasetCard) -> tuple[Finding, ...]:
@@ -52,7 +55,11 @@ def findings(audit: Audit, card: DatasetCard) -> tuple[Finding, ...]:
     return (
         *_splits(audit, card),
         *_duplicates(audit, card),
-        *(finding for attribute in audit.attributes for finding in _attribute(attribute, audit, card)),
+        *(
+            replace(finding, attribute=attribute.name)
+            for attribute in audit.attributes
+            for finding in _attribute(attribute, audit, card)
+        ),
     )
 
 
@@ -122,7 +129,7 @@ def _positives(attribute: AttributeAudit, target: Target) -> Iterator[Finding]:
     if len(known) < 2:
         return
     low, high = (pick(known, key=lambda name: known[name]) for pick in (min, max))
-    text = f"{target.positive} from {known[low]:.1%} ({low}) to {known[high]:.1%} ({high}) of the samples."
+    text = f"Share of {target.positive}: from {known[low]:.1%} ({low}) to {known[high]:.1%} ({high}) of the samples."
     yield Finding(f"{target.name} by {attribute.name}", text)
 
 

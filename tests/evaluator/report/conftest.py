@@ -8,6 +8,7 @@ import pytest
 
 from evaluator.report.content import DatasetFacts, ModelFacts, StudyContent, TaskFacts
 from evaluator.tables import ACROSS, COMPARISONS, CURVES, GAPS, METRICS, SELECTION
+from shards.audit import audit
 from shards.card import Attribute, DatasetCard, Structure, Target
 
 HOSTILE = "<script>alert(1)</script>"
@@ -278,9 +279,28 @@ def dataset_facts():
         structures=(Structure("cup", (2,)), Structure("rim", (1,))), attributes=attributes,
     )  # fmt: skip
     return (
-        DatasetFacts(cxr, {"train": 800, "val": 200, "test": 400}, {"decode_error": 2}, "ab" * 32),
-        DatasetFacts(fundus, {"test": 400}, {}, "cd" * 32),
+        DatasetFacts(
+            cxr, {"train": 800, "val": 200, "test": 400}, {"decode_error": 2}, "ab" * 32, audit=audited(cxr)
+        ),
+        DatasetFacts(fundus, {"test": 400}, {}, "cd" * 32, audit=audited(fundus)),
     )
+
+
+def audited(card):
+    """Return the audit of a few dozen rows, the first two of which share a picture."""
+    rows = []
+    for number in range(48):
+        row = {
+            "sample_id": f"{HOSTILE}{number}", "subject_id": f"p{number}", "split": "test" if number % 3 else "train",
+            "pixels_sha256": str(max(number, 1)), "phash": f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}",
+            "phash_fine": hashlib.sha256(str(number).encode()).hexdigest(),
+            "original_width": 64, "original_height": 64, "intensity_mean": 90.0 + number % 2, "intensity_sd": 20.0,
+            "sex": ("female", "male")[number % 2], "age": None if number == 5 else 20.0 + number,
+            "race": (LATEX, HOSTILE)[number % 2],
+        }  # fmt: skip
+        rows.append({**row, **{t.name: t.classes[number % len(t.classes)] for t in card.targets}})
+    rejected = [{"reason": "decode_error", "sex": "male", "age": 30.0, "race": HOSTILE}]
+    return audit(card, rows, rejected)
 
 
 @pytest.fixture(scope="session")

@@ -159,6 +159,7 @@ def test_page_opens_at_both_widths_with_all_sections(seen):
     for told in seen.values():
         assert {
             "answer",
+            "data",
             "run",
             "dataset-1",
             "q1",
