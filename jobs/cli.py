@@ -287,7 +287,7 @@ def export(
 @app.command(epilog="Example: fairray shard ham10000 --raw HAM10000 --out data/ham10000")
 def shard(
     dataset: Annotated[str, typer.Argument(help="Adapter name; see 'fairray datasets ls'.")],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
     raw: Annotated[Path | None, typer.Option(help="The publisher's folder.")] = None,
     override: Annotated[
         list[str] | None, typer.Option("-o", help="Option of the adapter: key=value (YAML).")
@@ -306,11 +306,21 @@ def shard(
         str | None,
         typer.Option(help="Address of a Ray cluster that converts; raw data and --out on shared storage."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be converted; exit code 2 if it would fail.")
+    ] = False,
+    check: Annotated[int, typer.Option(min=0, help="Images that --dry-run opens.")] = 16,
+    as_json: AsJson = False,
 ) -> None:
     """Convert a dataset to shards."""
     from jobs.commands import datasets as command
 
     settings = command.convert_settings(max_side, seed, samples_per_shard, splits)
+    if dry_run:
+        shown = command.preview_one(dataset, raw, out, override or [], settings, check, as_json)
+        raise typer.Exit(shown)
+    if out is None:
+        raise UserError("shard needs --out, the folder to write; --dry-run shows what would be written.")
     raise typer.Exit(command.convert_one(dataset, raw, out, override or [], settings, workers, address))
 
 

@@ -127,19 +127,13 @@ def _convert(
     progress: Callable[[ConvertProgress], None] | None,
     writer: ShardWriter,
 ) -> Dataset:
-    card = adapter.card()
-    if options.stratify is not None and options.stratify not in {t.name for t in card.targets}:
-        raise UserError(f"stratify must be a target of {card.name!r}, got {options.stratify!r}.")
-    manifest = adapter.manifest()
-    if options.splits is not None:
-        manifest, card = apply_split_list(manifest, card, options.splits)
-    checked = check_manifest(manifest, card)
+    card, checked = prepare(adapter, options)
     identity = _identity(adapter, card, checked, options)
     earlier = look(out, card, options, checked)
     if earlier.identity == identity:
         clear(out)
         return open_dataset(out)
-    splits = _splits(checked, card, earlier.splits, options)
+    splits = draw_splits(checked, card, earlier.splits, options)
     try:
         note(out, card, options, earlier.splits)
         jobs = _jobs(adapter, card, checked.rows, splits, options)
@@ -165,9 +159,27 @@ def _identity(adapter: Adapter, card: DatasetCard, checked: CheckedManifest, opt
     )
 
 
-def _splits(
+def prepare(adapter: Adapter, options: ConvertOptions) -> tuple[DatasetCard, CheckedManifest]:
+    """Return the card and the checked manifest of a dataset; no image is opened, nothing is written.
+
+    Raises
+    ------
+    UserError
+        If the raw data or the options are not fit.
+    """
+    card = adapter.card()
+    if options.stratify is not None and options.stratify not in {t.name for t in card.targets}:
+        raise UserError(f"stratify must be a target of {card.name!r}, got {options.stratify!r}.")
+    manifest = adapter.manifest()
+    if options.splits is not None:
+        manifest, card = apply_split_list(manifest, card, options.splits)
+    return card, check_manifest(manifest, card)
+
+
+def draw_splits(
     checked: CheckedManifest, card: DatasetCard, known: Mapping[str, str], options: ConvertOptions
 ) -> dict[str, str]:
+    """Return the split of every subject; those of an earlier conversion (`known`) stay."""
     target = options.stratify or (card.targets[0].name if card.targets else None)
     published = {row.subject_id: row.given_split for row in checked.rows if row.given_split is not None}
     strata = rarest_class_strata(checked.rows, target)

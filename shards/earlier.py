@@ -50,9 +50,17 @@ def make_folder(out: Path) -> None:
     """Make the folder of a dataset, or make sure that it is one (UserError)."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        names = {path.name for path in out.iterdir()}
     except OSError as error:
         raise UserError(f"cannot make the folder {out}: {error.strerror}. Choose another place.") from error
+    check_folder(out)
+
+
+def check_folder(out: Path) -> None:
+    """Make sure that a folder is empty or that of a dataset (UserError)."""
+    try:
+        names = {path.name for path in out.iterdir()}
+    except OSError as error:
+        raise UserError(f"cannot read the folder {out}: {error.strerror}. Choose another place.") from error
     if names and not names & {DATASET_FILE, PARTS_FOLDER}:
         shown = ", ".join(sorted(names)[:3])
         raise UserError(f"{out} is not empty and holds no dataset (found {shown}); choose a new folder.")

@@ -41,18 +41,30 @@ def convert_one(
     address: str | None = None,
 ) -> int:
     """Convert one dataset, on this machine or on the Ray cluster at an address, and say what came of it."""
-    options: dict[str, Any] = {} if raw is None else {"raw": raw}
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise UserError(f"option {override!r} must look like key=value, e.g. subjects=200.")
-        options[key] = yaml.safe_load(value)
-    adapter = make_adapter(name, options)
+    adapter = _adapter(name, raw, overrides)
     with ConversionDisplay(err(), f"converting {name}") as display:
         writer = cluster_writer(address, workers)
         dataset = convert(adapter, folder, settings.options(workers), display.update, writer)
     _print_dataset(dataset)
     return Exit.COMPLETE
+
+
+def preview_one(
+    name: str,
+    raw: Path | None,
+    place: Path | None,
+    overrides: Sequence[str],
+    settings: ConvertSettings,
+    check: int,
+    as_json: bool,
+) -> int:
+    """Show what converting a dataset would do; nothing is written."""
+    from jobs.commands.preview import show_preview
+
+    folder = place if isinstance(place, Path) else None
+    return show_preview(
+        _adapter(name, raw, overrides), settings.options(None), folder, check, as_json=as_json
+    )
 
 
 def ls(as_json: bool) -> int:
@@ -152,6 +164,17 @@ def verify_one(folder: Path) -> int:
         samples = sum(dataset.counts.samples.values())
         out().print(f"{len(dataset.shards)} shards with {samples} samples are whole", highlight=False)
     return Exit.FAILURES if problems else Exit.COMPLETE
+
+
+def _adapter(name: str, raw: Path | None, overrides: Sequence[str]) -> Adapter:
+    """Make an adapter of the command's options."""
+    options: dict[str, Any] = {} if raw is None else {"raw": raw}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UserError(f"option {override!r} must look like key=value, e.g. subjects=200.")
+        options[key] = yaml.safe_load(value)
+    return make_adapter(name, options)
 
 
 def _summary(name: str) -> dict[str, Any]:

@@ -11,12 +11,13 @@ import numpy as np
 
 from shards.adapter import Access, Facts, Pixels, UnreadableSample, Volume
 from shards.card import DatasetCard, Structure
+from shards.datasets._published import VOLUMES_PER_SHARD
 from shards.datasets.table.coco import CocoFile
 from shards.datasets.table.fields import TableOptions
 from shards.datasets.table.masks import Labels, read_annotations, read_label_map, read_structures
 from shards.datasets.table.meaning import read_attribute, read_prompts
-from shards.datasets.table.pixels import Found, Reading, read_file, stack
-from shards.datasets.table.rows import HIDDEN, described, manifest_values, unused_annotations
+from shards.datasets.table.pixels import Found, Reading, is_picture, read_file, stack
+from shards.datasets.table.rows import HIDDEN, described, image_cells, manifest_values, unused_annotations
 from shards.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ class Table(TableOptions):
         (),
         Access("yours", "", "Nothing: it is yours. Give the table, and the columns that say what is in it."),
     )
+
+    @property
+    def most_per_shard(self) -> int:  # type: ignore[override]  # depends on the table
+        """Samples that a shard holds at most: few where the table names volumes or stacks."""
+        columns = self.columns()
+        files = [part for parts in image_cells(self, columns) for part in parts]
+        large = len(files) > len(columns) or any(not is_picture(file) for file in files)
+        return VOLUMES_PER_SHARD if large else super().most_per_shard
 
     def card(self) -> DatasetCard:
         """Describe the dataset; classes and kinds are read from the table where they are not given."""

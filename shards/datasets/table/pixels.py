@@ -78,6 +78,11 @@ class Found:
         return self.image.shape if self.volume else self.image.shape[:2]
 
 
+def is_picture(name: str) -> bool:
+    """Tell by its name whether a file holds one 2D image; arrays and folders may hold volumes."""
+    return name.lower().endswith((*_PICTURE_ENDINGS, *DICOM_ENDINGS))
+
+
 def read_file(path: Path, how: Reading) -> Found:
     """Read an image file, or a folder with a DICOM series.
 

@@ -74,12 +74,12 @@ def manifest_values(options: TableOptions) -> dict[str, list[Any]]:
 def unused_annotations(options: TableOptions, columns: Columns, coco: CocoFile) -> int:
     """Return how many images the annotations list that no row of the table names."""
     root = PurePosixPath(options.root)
-    named = [from_root(image, root) for parts in _images(options, columns) for image in parts]
+    named = [from_root(image, root) for parts in image_cells(options, columns) for image in parts]
     return len(set(coco.images) - set(coco.match(named)))
 
 
-def _images(options: TableOptions, columns: Columns) -> list[list[str]]:
-    """Return the images of each row."""
+def image_cells(options: TableOptions, columns: Columns) -> list[list[str]]:
+    """Return the images of each row, as the table names them."""
     names = (options.image,) if isinstance(options.image, str) else options.image
     cells = zip(*(options.known(columns, name) for name in names), strict=True)
     return [split_cells(row, options.separator) for row in cells]
@@ -87,7 +87,7 @@ def _images(options: TableOptions, columns: Columns) -> list[list[str]]:
 
 def _samples(options: TableOptions, columns: Columns) -> tuple[list[Sample], list[str]]:
     """Return one sample per row of the table, and the names of their values."""
-    images = _images(options, columns)
+    images = image_cells(options, columns)
     values, wrong = _values(options, columns, images)
     masks = _mask_cells(options, columns, images)
     spacing = [options.known(columns, name) for name in options.spacing_columns]
