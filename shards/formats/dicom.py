@@ -103,7 +103,7 @@ def read_series(
         raise UnreadableSample(
             "missing_spacing", f"the slices of {folder.name} do not say how large a pixel is"
         )
-    voxels = np.stack([_intensities(header) for header in ordered])
+    voxels = np.stack([_narrow(_intensities(header)) for header in ordered])
     return _series(voxels, ordered[0], (gap, *row_column), plane, folder.name, dropped)
 
 
@@ -208,7 +208,7 @@ def _series(
 
 
 def _intensities(header: Header) -> NDArray[Any]:
-    """Return ``[H, W]`` rescaled intensities, int32 where they are whole; MONOCHROME1 as stored."""
+    """Return ``[H, W]`` rescaled intensities, int64 where they are whole; MONOCHROME1 as stored."""
     name = header.path.name
     stored, rescaled = _decoded(header)
     if stored.shape != header.shape:
@@ -223,6 +223,18 @@ def _intensities(header: Header) -> NDArray[Any]:
     if header.slope.is_integer() and header.intercept.is_integer() and abs(header.intercept) < 2**24:
         return stored.astype(np.int64) * int(header.slope) + int(header.intercept)
     return (stored * header.slope + header.intercept).astype(np.float32)
+
+
+def _narrow(values: NDArray[Any]) -> NDArray[Any]:
+    """Return whole numbers in 16 or 32 bits: a whole CT of 64 would be gigabytes."""
+    if values.dtype.kind != "i" or not values.size:
+        return values
+    low, high = int(values.min()), int(values.max())
+    for kind in (np.int16, np.int32):
+        limits = np.iinfo(kind)
+        if limits.min <= low and high <= limits.max:
+            return values.astype(kind)
+    return values
 
 
 def _limits(header: Header) -> tuple[Any, Any]:
