@@ -52,7 +52,7 @@ UNCERTAIN_NOTES: Mapping[Uncertain, str] = {
     "and consolidation, as GLoRIA counts them; for other findings they are unknown.",
 }
 BLANK_NOTE = (
-    "A finding that the report does not mention (an empty cell) counts as absent, as all users of this labeller do; "
+    "A finding that the report does not mention (an empty cell) counts as absent, as is usual with this labeller; "
     "columns <finding>_code hold the publisher's 1, 0, -1 or nothing."
 )
 AGE_PRESETS = (
