@@ -51,11 +51,11 @@ def _describe(
 ) -> AttributeAudit:
     name = attribute.name
     edges = _quartiles(frame, name) if attribute.kind == "number" else ()
-    values = _values(frame, name) if attribute.kind == "category" else None
+    values = _values(frame, rejected, name) if attribute.kind == "category" else None
     grouped = frame.assign(_group=_named(frame[name], values, edges))
-    names = _names(values, edges, grouped["_group"])
     missing = frame[frame[name].isna()]
     left_out = rejected.assign(_group=_named(rejected[name], values, edges))
+    names = _names(values, edges, {*grouped["_group"], *left_out["_group"]})
     return AttributeAudit(
         name=name,
         unknown=len(missing),
@@ -67,22 +67,28 @@ def _describe(
     )
 
 
-def _values(frame: pd.DataFrame, name: str) -> tuple[str, ...]:
-    """Return the values of a category, that of most subjects first."""
+def _values(frame: pd.DataFrame, rejected: pd.DataFrame, name: str) -> tuple[str, ...]:
+    """Return the values of a category, that of most subjects first; those of rejected samples alone last."""
     pairs = frame[["subject_id", name]].dropna().drop_duplicates()
-    counts = Counter(pairs[name])
+    counts = Counter(dict.fromkeys(rejected[name].dropna(), 0))
+    counts.update(pairs[name])
     ordered = sorted(counts, key=lambda value: (-counts[value], value))
     return tuple(ordered[:_MOST_VALUES])
 
 
 def _quartiles(frame: pd.DataFrame, name: str) -> tuple[float, ...]:
     """Return where a number is cut so that each part has about a quarter of the subjects, and none is empty."""
-    of_subject = frame.dropna(subset=[name]).groupby("subject_id")[name].mean().astype(float)
-    if of_subject.empty:
+    of_subject = frame.dropna(subset=[name]).groupby("subject_id")[name].mean().to_numpy(float)
+    if not len(of_subject):
         return ()
-    cuts = np.quantile(of_subject, [0.25, 0.5, 0.75])
-    rounded = sorted({float(f"{cut:.3g}") for cut in cuts})
-    return tuple(cut for cut in rounded if of_subject.min() < cut <= of_subject.max())
+    cuts = np.quantile(of_subject, [0.25, 0.5, 0.75], method="inverted_cdf")
+    rounded = sorted({float(f"{cut:.3g}") for cut in cuts if f"{cut:.3g}" != f"{of_subject.min():.3g}"})
+    ends = [*rounded, math.inf][1:]
+    return tuple(
+        cut
+        for cut, end in zip(rounded, ends, strict=True)
+        if ((of_subject >= cut) & (of_subject < end)).any() and (of_subject < cut).any()
+    )
 
 
 def _named(column: pd.Series, values: tuple[str, ...] | None, edges: tuple[float, ...]) -> list[str]:
@@ -119,8 +125,7 @@ def bin_names(edges: Sequence[float]) -> tuple[str, ...]:
     return (f"<{told[0]}", *inner, f"{told[-1]}+")
 
 
-def _names(values: tuple[str, ...] | None, edges: tuple[float, ...], found: pd.Series) -> list[str]:
-    present = set(found)
+def _names(values: tuple[str, ...] | None, edges: tuple[float, ...], present: set[str]) -> list[str]:
     ordered = (*values, _OTHER) if values is not None else bin_names(edges)
     return [name for name in ordered if name in present and name != UNKNOWN]
 
