@@ -184,7 +184,7 @@ def preview(
         tuple(_first(Example(r.sample_id, r.source, r.reason, r.detail) for r in checked.rejected)),
         opened,
         tuple(_problems(checked, opened, options)),
-        tuple(_remarks(card, checked.rows, classes, opened)),
+        tuple(_remarks(card, checked.rows, samples, classes, opened)),
     )
 
 
@@ -334,12 +334,16 @@ def _problems(checked: CheckedManifest, opened: Opened, options: ConvertOptions)
 def _remarks(
     card: DatasetCard,
     rows: Sequence[Row],
+    samples: Mapping[str, int],
     classes: Mapping[str, Mapping[str, Mapping[str, int]]],
     opened: Opened,
 ) -> Iterable[str]:
+    empty = [split for split in SPLITS if not samples[split]]
+    if empty:
+        yield f"there is no sample in {' and '.join(empty)}"
     for name, by_class in classes.items():
         for label, counts in by_class.items():
-            lacking = [split for split in SPLITS if label and not counts[split]]
+            lacking = [split for split in SPLITS if label and samples[split] and not counts[split]]
             if lacking:
                 yield f"target {name!r} has no sample of class {label!r} in {' and '.join(lacking)}"
     for attribute in card.attributes:

@@ -154,6 +154,13 @@ def test_classes_that_a_split_lacks_are_remarked(many):
     assert any("target 'label' has no sample of class 'yes' in" in remark for remark in remarks)
 
 
+def test_a_split_without_samples_is_remarked(many):
+    for row in many.rows:
+        row["part"] = "train" if row["person"] < "p6" else "dev"
+    found = preview(many.adapter(split="part"), ConvertOptions(workers=1, fractions=(1, 0, 0)), check=0)
+    assert "there is no sample in test" in found.remarks
+
+
 def test_an_earlier_conversion_decides_splits(many, tmp_path):
     out = tmp_path / "out"
     dataset = convert(many.adapter(), out, ONE)
