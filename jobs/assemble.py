@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.changes import claim_changes
 from jobs.kinds import MEASURES
@@ -20,6 +20,7 @@ from jobs.study_tables import (
     TABLES,
     StudyTables,
     read_tables,
+    read_views,
     read_written,
     without_probes,
     write_tables,
@@ -82,6 +83,7 @@ def assemble(store: Store, plan: Plan) -> Assembled:
                 plan.skipped,
                 plan.blocked,
                 len(plan.tasks),
+                *_presets(plan),  # told in the report; the same groups written out are the same tasks
             ]
         )
     }
@@ -91,7 +93,7 @@ def assemble(store: Store, plan: Plan) -> Assembled:
         return Assembled(read_written(store, name, measured), page, ())
     tables = read_tables(store, measured, settings)
     changes = claim_changes(store.path / "gaps" / f"{name}.parquet", tables.gaps, settings)
-    write_tables(store, name, tables)
+    write_tables(store, name, tables, read_views(store, measured))
     write_page(content_of(store, plan, tables), page.parent)
     write_json(stamp, current, staging=store.staging)
     return Assembled(tables, page, changes)
@@ -199,6 +201,7 @@ def _provenance(store: Store, plan: Plan) -> tuple[tuple[str, str], ...]:
     facts = [("study", study.study), ("store", str(study.store)), ("precision", study.precision)]
     facts += [("bootstrap seed", str(study.measure.seed))]
     facts += _presets(plan)
+    facts += _views(store, plan)
     facts += [(f"version of {name}", version) for name, version in versions().items()]
     return tuple(facts)
 
@@ -218,6 +221,19 @@ def _presets(plan: Plan) -> Iterator[tuple[str, str]]:
             for preset in found:
                 told = f"preset {preset.name}: {', '.join(preset.labels)} (column {preset.column})"
                 yield f"groups of {preset.attribute} in {name}", ". ".join(filter(None, (told, preset.note)))
+
+
+def _views(store: Store, plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield what the views are made of."""
+    measured = tuple(task for task in find_tasks(plan, MEASURES) if store.is_complete(task))
+    views: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in read_views(store, measured):
+        views.setdefault((row["dataset"], row["split"], row["ids_sha256"]), []).append(row)
+    for (dataset, split, digested), rows in views.items():
+        first = rows[0]
+        groups = ", ".join(f"{row['kept']:,} of {row['available']:,} {row['group']}" for row in rows)
+        told = f"{first['units']}: {groups}; version {first['version']}, seed {first['seed']}, sha256 of the ids {digested}"
+        yield f"{split} of {dataset}", told
 
 
 def _stamp(path: Path) -> object:

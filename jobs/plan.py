@@ -23,6 +23,7 @@ from shards.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from evaluator.groups import GroupRule
+    from evaluator.measure import MeasureSettings
     from evaluator.models.card import ModelCard
 
 
@@ -135,6 +136,9 @@ def make_plan(
     cards, blocked = _models(study, options, hashes)
     skipped: list[str] = []
     groups = {name: _groups(study, name, datasets, skipped) for name in datasets}
+    if study.measure.view is not None:
+        for name, dataset in datasets.items():
+            skipped += _told_of_view(name, dataset, groups[name], study.measure)
     tasks: dict[str, Task] = {}
     for name, dataset in datasets.items():
         for card, weights in cards.values():
@@ -294,6 +298,31 @@ def _without_gap(name: str, dataset: Dataset, rule: GroupRule, split: str) -> It
     if len(present) < 2 and split in index["split"].to_pylist():
         found = f"all known {split} samples are in group {present[0]!r}" if present else "no group is known"
         yield f"{name}: {found} of {rule.name}; there are no gaps by it, which says nothing about fairness."
+
+
+def _told_of_view(
+    name: str, dataset: Dataset, groups: tuple[GroupRule, ...], settings: MeasureSettings
+) -> Iterator[str]:
+    """Say where a view is not possible, or so small that nothing can be judged on it."""
+    from evaluator.groups import assign_groups
+    from evaluator.views import parse_view, smallest
+
+    view = parse_view(settings.view or "")
+    rule = measure.view_rule(view, groups)
+    if rule is None:
+        yield f"{name} has no groups by {view.attribute}: nothing is measured on view {view.name}."
+        return
+    columns = dict.fromkeys(["subject_id", "split", *rule.columns])
+    frame = dataset.index.select(list(columns)).to_pandas()
+    measured = (frame["split"] == settings.split).to_numpy(bool)
+    grouping = assign_groups(rule, frame)
+    inside = replace(grouping, codes=grouping.codes[measured])
+    least = smallest(view, frame.loc[measured, "subject_id"].tolist(), inside)
+    if least is not None and least[1] < settings.minimum_subjects:
+        yield (
+            f"{name}: view {view.name} keeps {least[1]} {view.units} of each group, as many as {least[0]!r} has. Put"
+            " small groups together (values), or leave them out (otherwise: unknown)."
+        )
 
 
 def find_tasks(plan: Plan, kinds: Sequence[str]) -> tuple[Task, ...]:

@@ -190,6 +190,7 @@ def parse_study(value: Mapping[str, Any]) -> Study:
     except ValidationError as error:
         raise explain(error, Study, "study") from None
     _check_probed(study, [rule.name for rule in study.groups()])
+    _check_view(study, [rule.name for rule in study.groups()])
     return study
 
 
@@ -206,6 +207,17 @@ def _check_probed(study: Study, attributes: Sequence[str]) -> None:
     for name in options.attributes or ():
         if name.casefold() not in spelled:
             raise unknown_name("attribute of usages.representation:", name, attributes)
+
+
+def _check_view(study: Study, attributes: Sequence[str]) -> None:
+    """Refuse a view by an attribute that the study does not form groups of."""
+    from evaluator.views import parse_view
+
+    if study.measure.view is None:
+        return
+    wanted = parse_view(study.measure.view).attribute
+    if wanted.casefold() not in {attribute.casefold() for attribute in attributes}:
+        raise unknown_name("attribute of measure.view:", wanted, attributes)
 
 
 def _apply(value: dict[str, Any], override: str) -> None:

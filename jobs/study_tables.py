@@ -6,9 +6,10 @@ representation are a question of their own and take no part in it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.store import Store
 from jobs.task import Task
@@ -129,8 +130,21 @@ def _joined(store: Store, measured: tuple[Task, ...], name: str, schema: pa.Sche
     return frame
 
 
-def write_tables(store: Store, name: str, tables: StudyTables) -> None:
-    """Write the files of :data:`TABLES`."""
+def read_views(store: Store, measured: tuple[Task, ...]) -> list[dict[str, Any]]:
+    """Return what the views of a study are made of, a row per dataset, view and group (see :func:`evaluator.views.record`).
+
+    Models whose rows were lost alike share a view; where they differ there are several of one name, told apart by the hash.
+    """
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for task in measured:
+        if task.kind == "measure" and getattr(task.inputs.measure, "view", None) is not None:
+            for row in store.read(task, name="view").to_pylist():
+                rows[(task.dataset, *row.values())] = {"dataset": task.dataset, **row}
+    return [rows[key] for key in sorted(rows)]
+
+
+def write_tables(store: Store, name: str, tables: StudyTables, views: list[dict[str, Any]]) -> None:
+    """Write the files of :data:`TABLES`; those of numbers hold what their views are made of as Parquet metadata ``views``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -138,7 +152,13 @@ def write_tables(store: Store, name: str, tables: StudyTables) -> None:
 
     for folder in TABLES:
         frame, schema = getattr(tables, folder), getattr(schemas, folder.upper())
-        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False).replace_schema_metadata(None)
+        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+        told = (
+            {"views": json.dumps(views, ensure_ascii=False)}
+            if views and folder in ("metrics", "gaps")
+            else None
+        )
+        table = table.replace_schema_metadata(told)
         write: Callable[..., None] = lambda out, table=table: pq.write_table(table, out, compression="zstd")  # noqa: E731
         write_atomically(store.path / folder / f"{name}.parquet", write, staging=store.staging)
 

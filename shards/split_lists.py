@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from shards.card import DatasetCard
 from shards.errors import UserError
 from shards.files import digest
@@ -233,7 +235,7 @@ def apply_split_list(
             f" {frame['sample_id'].iloc[0]!r} of subject {frame['subject_id'].iloc[0]!r}. Is it the list of another dataset?"
         )
     splits = _one_split_each(found.ids, listed)
-    column = [splits.get(key) for key in found.keys]
+    column = [None if key is None else splits.get(key) for key in found.keys]
     _refuse_torn(frame, column, card, listed)
     subjects = frame["subject_id"].nunique()
     unlisted = subjects - frame.loc[[split is not None for split in column], "subject_id"].nunique()
@@ -244,7 +246,7 @@ def apply_split_list(
         f"Splits are those of {listed.name} (sha256 {listed.digest()[:12]}), a list of {found.what}: {told}. {unknown:,} ids of"
         f" the list are not in this data; {unlisted:,} of {subjects:,} subjects are not listed and were dealt out by seed."
     )
-    return frame.assign(split=column), replace(card, notes=(*card.notes, note))
+    return frame.assign(split=np.array(column, object)), replace(card, notes=(*card.notes, note))
 
 
 @dataclass(frozen=True)

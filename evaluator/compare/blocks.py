@@ -17,6 +17,7 @@ from evaluator.compare.arms import Arm, Entry, Place, Results
 from evaluator.compare.measures import DEFAULT_CONVENTIONS
 from evaluator.groups import ALL
 from evaluator.metrics.metric import Array
+from evaluator.views import base_split
 
 Question = tuple[str, str, str]
 
@@ -28,9 +29,9 @@ def is_among(split: str | None, splits: Sequence[str | None]) -> bool:
     """Tell whether rows of a split count as one of `splits`.
 
     Where nothing was fitted (prompted segmentation) rows of several splits are measured together as e.g. ``train+val+test``:
-    these are test rows.
+    these are test rows. So are those of a view of it (see :mod:`evaluator.views`).
     """
-    return split in splits or ("test" in splits and "test" in (split or "").split("+"))
+    return split in splits or ("test" in splits and "test" in base_split(split).split("+"))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shards.errors import UserError
 
@@ -46,6 +46,10 @@ class MeasureSettings(BaseModel):
     standardize
         Attributes (or ``"target"``) whose distribution is made the same in all groups by re-weighting: shows what is
         left of a gap when e.g. age is taken out. An attribute here must be one that the study forms groups of.
+    view
+        ``"balanced:sex"`` measures a seeded sub-sample of the split in which each group of sex has as many samples as the
+        smallest (``"balanced-subjects:sex"``: as many subjects), see :mod:`evaluator.views`; None measures all of it. The
+        attribute must be one that the study forms groups of.
     baseline
         Model that all others are compared with, within and across datasets; None takes the best one.
     """
@@ -66,6 +70,7 @@ class MeasureSettings(BaseModel):
     metrics: tuple[str, ...] = ()
     conventions: tuple[str, ...] = ()
     standardize: tuple[str, ...] = ()
+    view: str | None = None
     baseline: str | None = None
 
     @field_validator("threshold")
@@ -87,6 +92,21 @@ class MeasureSettings(BaseModel):
 
         expand(names)
         return names
+
+    @field_validator("view")
+    @classmethod
+    def _known_view(cls, name: str | None) -> str | None:
+        from evaluator.views import parse_view
+
+        return None if name is None else parse_view(name).name
+
+    @model_validator(mode="after")
+    def _view_of_measured_rows(self) -> MeasureSettings:
+        if self.view is not None and self.split == "val":
+            raise UserError(
+                "a view goes with split test or train, got val: thresholds and models are chosen on all of val."
+            )
+        return self
 
     def tokens(self, *families: str) -> tuple[str, ...]:
         """Return the conventions asked for, presets replaced by what they stand for; of some families only."""

@@ -79,8 +79,8 @@ def macro_average(
             np.stack([cell.replicates for cell in mine]),
         )
         gaps.append(error_gap(metric, rows, groups, settings, (name, attribute)))
-    rows = replace(found, gaps=gaps).keyed(replace(keys, target=name, split=settings.split))
-    return to_tables(rows + _on_val(measured, settings).keyed(replace(keys, target=name, split="val")))
+    named = replace(found, gaps=gaps).keyed(replace(keys, target=name, split=settings.split))
+    return to_tables(named + _on_val(measured, settings).keyed(replace(keys, target=name, split="val")))
 
 
 def _on_val(measured: Sequence[Measurement], settings: MeasureSettings) -> Rows:

@@ -63,6 +63,7 @@ def methods_text(content: StudyContent, settings: MeasureSettings) -> str:
         *_comparisons(content, settings),
         *_thresholds(metrics),
         *_groups(settings, subjects),
+        *_view(settings),
         *_seeds(metrics),
         *_choices(content),
         *_across(content),
@@ -250,6 +251,19 @@ def _groups(settings: MeasureSettings, subjects: tuple[str, ...]) -> list[str]:
         f"Values of groups with fewer than {plural(settings.minimum_subjects, noun)} (or {settings.minimum_positives} with "
         f"a positive and {settings.minimum_negatives} with a negative sample, where a metric needs them) were suppressed "
         "and took no part in gaps."
+    ]
+
+
+def _view(settings: MeasureSettings) -> list[str]:
+    from evaluator.views import VERSION, parse_view
+
+    if settings.view is None:
+        return []
+    view = parse_view(settings.view)
+    return [
+        f"Only a part of the {settings.split} set was measured: of each group of {view.attribute} as many {view.units} as the "
+        f"smallest has, drawn with seed {settings.seed} (view {view.name}, version {VERSION}). Its numbers are those of that "
+        "sub-sample and are not comparable with those of the whole set."
     ]
 
 

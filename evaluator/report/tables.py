@@ -18,6 +18,7 @@ import pandas as pd
 from evaluator.report.rankings import rank
 from evaluator.report.standing import with_standing
 from evaluator.report.words import Better, metric_words, primary_metric
+from evaluator.views import base_split
 
 ARM = ["model", "usage", "mitigation", "prompt"]
 QUESTION = ["dataset", "split", "target", "structure"]
@@ -289,8 +290,8 @@ def _is_null(value: Any) -> bool:
 
 def _test_only(metrics: pd.DataFrame) -> pd.DataFrame:
     about = metrics[["dataset", "target", "structure"]].astype(str).agg("\n".join, axis=1)
-    has_test = about.isin(about[metrics["split"] == "test"])
-    return metrics[~has_test | (metrics["split"] == "test")]
+    of_test = metrics["split"].map(base_split) == "test"
+    return metrics[~about.isin(about[of_test]) | of_test]
 
 
 def _of(frame: pd.DataFrame, measure: Measure) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evaluator.usages.representation import PREFIX
+from evaluator.views import base_split
 from jobs.commands.output import out, print_table
 from jobs.plan import Plan
 from jobs.study_tables import PROBE, StudyTables, probe_rows
@@ -104,7 +105,7 @@ def _overall(metrics: pd.DataFrame, settings: MeasureSettings) -> pd.DataFrame:
     """Return the rows of the primary metrics over all samples of the measured split (masks: of all splits)."""
     from evaluator.statistics.multiplicity import measures_primary
 
-    measured = (metrics["split"] == settings.split) | metrics["structure"].notna()
+    measured = (metrics["split"].map(base_split) == settings.split) | metrics["structure"].notna()
     questions = metrics["usage"] != PROBE
     return metrics[(metrics["attribute"] == "all") & measures_primary(metrics) & measured & questions]
 
@@ -122,7 +123,7 @@ def ties(tables: StudyTables, settings: MeasureSettings) -> tuple[Tie, ...]:
     from evaluator.statistics.multiplicity import measures_primary
 
     table = tables.comparisons
-    measured = (table["split"] == settings.split) | table["structure"].notna()
+    measured = (table["split"].map(base_split) == settings.split) | table["structure"].notna()
     rows = table[measures_primary(table) & measured & (table["status"] == "ok")]
     rows = rows.assign(
         tied=tied(rows, alpha=settings.alpha),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobs.combination import WHOLE
-from jobs.kinds.measure import result_keys
+from jobs.kinds.measure import result_keys, tables_of
 from jobs.kinds.output import Bench, Output
 from jobs.task import Cost, Item, Task
 from shards.card import DatasetCard, Target
@@ -102,12 +102,5 @@ def run(item: Item, bench: Bench) -> Output:
     mean = macro_average(
         measured, task.inputs.measure, result_keys(task, task.id), name=task.inputs.target or ""
     )
-    return Output(
-        tables={
-            "metrics": mean.metrics,
-            "gaps": mean.gaps,
-            "curves": mean.curves,
-            "replicates": mean.replicates,
-            "failures": FAILURES.empty_table(),  # counted with each finding
-        }
-    )
+    # Failures are counted with each finding.
+    return Output(tables={**tables_of(mean, task.inputs.measure), "failures": FAILURES.empty_table()})

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from evaluator import views
 from jobs.combination import WHOLE
 from jobs.kinds.output import Bench, Output
 from jobs.task import Cost, Item, Task
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
     from evaluator.groups import GroupRule
-    from evaluator.measure import MeasureSettings, ResultKeys
+    from evaluator.measure import Measurement, MeasureSettings, ResultKeys
+    from evaluator.views import View
 
 #: Raised when the numbers of a measurement change for the same rows.
 VERSION = 2
@@ -32,6 +37,8 @@ def plan(
         others = (rule for rule in groups_of[task.dataset] if predicted.isdisjoint(rule.attributes))
         groups = tuple(sorted(others, key=lambda rule: rule.name))
         applied = _applicable(settings, task, groups)
+        if settings.view is not None and task.inputs.probed is None and applied.view is None:
+            continue  # said by the plan: the dataset has no groups for the view
         yield Task(
             kind="measure",
             table="measures",
@@ -44,8 +51,9 @@ def plan(
                 "results": task.id,
                 "parts": list(task.parts),
                 "groups": [group.to_json() for group in groups],
-                "measure": applied.model_dump(mode="json", exclude={"baseline"}),  # compared when assembling
+                "measure": _dumped(applied),
                 "version": VERSION,
+                **({} if applied.view is None else {"view_version": views.VERSION}),
             },
             requires=(task.id,),
             parts=(WHOLE,),
@@ -55,12 +63,37 @@ def plan(
         )
 
 
+def _dumped(settings: MeasureSettings) -> dict[str, Any]:
+    """Return the settings that can change a measurement; those that came later only where they are used."""
+    unused = {"view"} if settings.view is None else set()
+    return settings.model_dump(
+        mode="json", exclude={"baseline", *unused}
+    )  # models are compared when assembling
+
+
 def _applicable(settings: MeasureSettings, task: Task, groups: tuple[GroupRule, ...]) -> MeasureSettings:
-    """Leave out what this table cannot be re-weighted to: attributes its dataset lacks, classes of masks."""
+    """Leave out what this table cannot be re-weighted to, or has no view by: attributes its dataset lacks, classes of masks.
+
+    Probes of a representation are measured on all rows.
+    """
     names = [*(rule.name for rule in groups), *(["target"] if task.table == "predictions" else [])]
     known = {name.casefold(): name for name in names}
     asked = [known.get(name.casefold()) for name in settings.standardize]
-    return settings.model_copy(update={"standardize": tuple(name for name in asked if name is not None)})
+    view = (
+        None if settings.view is None or task.inputs.probed is not None else views.parse_view(settings.view)
+    )
+    rule = None if view is None else view_rule(view, groups)
+    return settings.model_copy(
+        update={
+            "standardize": tuple(name for name in asked if name is not None),
+            "view": None if view is None or rule is None else replace(view, attribute=rule.name).name,
+        }
+    )
+
+
+def view_rule(view: View, groups: Iterable[GroupRule]) -> GroupRule | None:
+    """Return the rule whose groups a view makes equal; None where there is none."""
+    return next((rule for rule in groups if rule.name.casefold() == view.attribute.casefold()), None)
 
 
 def result_keys(task: Task, made_by: str) -> ResultKeys:
@@ -98,6 +131,8 @@ def run(item: Item, bench: Bench) -> Output:
     attributes = dataset.index.select(list(columns)).to_pandas()
     rows = bench.store.read(results)
     keys = result_keys(task, results.id)
+    made = None if inputs.measure.view is None else _look(rows, attributes, results.table, task)
+    rows = rows if made is None else made[0]
     if inputs.probed is not None:
         # That an attribute is easier to read in one group than in another is no harm: nothing is tested, no gap is kept.
         settings = inputs.measure.model_copy(update={"permutations": 0, "standardize": ()})
@@ -109,13 +144,45 @@ def run(item: Item, bench: Bench) -> Output:
         measured = measure_predictions(rows, attributes, target, inputs.groups, inputs.measure, keys)
     else:
         measured = measure_segmentations(rows, attributes, inputs.groups, inputs.measure, keys)
-    failures = count_failures(rows, attributes, inputs.groups)
-    return Output(
-        tables={
-            "metrics": measured.metrics,
-            "gaps": measured.gaps,
-            "curves": measured.curves,
-            "replicates": measured.replicates,
-            "failures": failures,
-        }
+    tables = {
+        **tables_of(measured, inputs.measure),
+        "failures": count_failures(rows, attributes, inputs.groups),
+    }
+    return Output(tables=tables if made is None else {**tables, "view": made[1]})
+
+
+def tables_of(measured: Measurement, settings: MeasureSettings) -> dict[str, pa.Table]:
+    """Return the measured tables by their names, the rows of a view under the split of the view."""
+    names = ("metrics", "gaps", "curves", "replicates")
+    tables: dict[str, pa.Table] = {name: getattr(measured, name) for name in names}
+    if settings.view is None:
+        return tables
+    return {name: views.relabel(table, settings.view) for name, table in tables.items()}
+
+
+def _look(rows: pa.Table, attributes: pd.DataFrame, table: str, task: Task) -> tuple[pa.Table, pa.Table]:
+    """Leave only the rows of the view among those that are measured (and all of val), and say what it is made of."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from evaluator.groups import assign_groups
+    from evaluator.measure import MeasureSettings
+
+    settings = task.inputs.measure
+    assert isinstance(settings, MeasureSettings)  # noqa: S101 - as planned
+    view = views.parse_view(settings.view or "")
+    rule = view_rule(view, task.inputs.groups)
+    assert rule is not None  # noqa: S101 - as planned
+    everything = table == "segmentations"  # nothing was fitted: all rows are measured
+    measured = rows if everything else rows.filter(pc.equal(rows["split"], settings.split))
+    mine = attributes["sample_id"].isin(set(measured["sample_id"].to_pylist())).to_numpy()
+    people, grouping = attributes[mine], assign_groups(rule, attributes)
+    inside = replace(grouping, codes=grouping.codes[mine])
+    drawn = views.draw(
+        view, people["sample_id"].tolist(), people["subject_id"].tolist(), inside, seed=settings.seed
     )
+    chosen = pc.is_in(rows["sample_id"], value_set=pa.array(drawn.ids, rows.schema.field("sample_id").type))
+    kept = chosen if everything else pc.or_(chosen, pc.not_equal(rows["split"], settings.split))
+    there = set(measured["split"].to_pylist())
+    split = "+".join(name for name in ("train", "val", "test") if name in there)
+    return rows.filter(kept), views.record(view, drawn, split, settings.seed)

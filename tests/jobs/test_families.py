@@ -183,3 +183,18 @@ def test_the_mean_changes_its_identity_with_what_is_measured(values):
 def test_probes_of_attributes_have_no_mean(values):
     usages = {"representation": {"grid": [0.1]}}
     assert family_tasks(values, usages=usages) == []
+
+
+def test_the_mean_of_findings_on_a_balanced_view_is_of_its_samples(values, outcome, tmp_path):
+    measured = {**values["measure"], "view": "balanced:sex"}
+    usages = {"linear_probe": {"grid": [0.1]}}
+    study = {**values, "models": ["tiny-clip"], "usages": usages, "measure": measured, "study": "viewed"}
+    done = run_study(parse_study(study), SERIAL, Console(quiet=True))
+    assert done.exit == Exit.COMPLETE
+    mine = rows_of(done.tables.metrics, target="findings", metric="auc", split="test|balanced:sex")
+    parts = rows_of(done.tables.metrics, metric="auc", split="test|balanced:sex", attribute="all")
+    parts = parts[parts["target"].isin(FINDINGS)]
+    assert rows_of(mine, group="all")["value"].item() == pytest.approx(parts["value"].mean())
+    groups = rows_of(mine, attribute="sex").set_index("group")["n"]
+    assert groups["female"] == groups["male"]
+    assert set(done.tables.metrics["split"]) == {"val", "test|balanced:sex"}

@@ -78,6 +78,11 @@ def test_measured_groups_are_those_of_the_preset_and_the_report_says_what_it_sta
     page = outcome.report.read_text()
     assert "preset fairmedfm_notebook: &lt;=60, &gt;60 (column age)" in page
     assert "as in the paper" in page
+    # The same groups by another name are the same tasks; the report says the name.
+    written = {**alone, "attributes": {**attributes, "age": {"bins": [60], "closed": "right"}}}
+    again = run_study(parse_study(written), RunOptions(executor="serial", device="cpu"), Console(quiet=True))
+    assert again.tally is None
+    assert "preset fairmedfm_notebook" not in again.report.read_text()
 
 
 def test_both_views_of_one_edge_are_different_measurements_of_the_same_predictions(values):
