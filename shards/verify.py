@@ -10,6 +10,7 @@ any case, sample by sample).
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -170,8 +171,9 @@ def _index_problems(dataset: Dataset) -> list[Problem]:
     if astray:
         text = f"{len(astray)} rows of {INDEX_FILE} name bytes that no shard has; convert the dataset again"
         problems.append(Problem(INDEX_FILE, "index", text, astray))
+    counts = Counter(row["shard"] for row in rows)
     for shard in dataset.shards:
-        count = sum(row["shard"] == shard.name for row in rows)
+        count = counts[shard.name]
         if count != shard.samples:
             text = f"{INDEX_FILE} has {count} rows of {shard.name}, expected {shard.samples}; convert the dataset again"
             problems.append(Problem(INDEX_FILE, "index", text))

@@ -3,9 +3,10 @@
 Equal pixels are found by their sha256. Look-alikes are pictures whose perceptual hashes differ in at most
 :data:`DISTANCE` of 64 bits and at most :data:`FINE_DISTANCE` of 256. The 64 bits alone take many pictures of different
 people for one another: of the 50 million pairs of different lesions of HAM10000, 326 pass them, and one of these the
-256 bits as well (the next ones differ in 34 and more). Of its 10,015 images, saved again in half or double the size, as
-JPEG of quality 60, or brightened, at least 99.5 % are found; of images of which 1 % was cut off at each side, 73 %.
-Copies of pictures so smooth that their finer frequencies are noise may be missed.
+256 bits as well (two photographs of one lesion under two ids; the next pairs differ in 34 bits and more). Of its 10,015
+images, saved again in half or double the size, as JPEG of quality 60, or brightened, at least 99.5 % are found; of
+images of which 1 % was cut off at each side, 73 %. Copies of pictures so smooth that their finer frequencies are noise
+may be missed.
 
 The search is exact and does not compare all with all: two hashes that differ in at most d bits agree in one of d + 1 bands of
 bits, so only pictures that share a band are compared. Memory is a few arrays of the number of pictures.

@@ -98,8 +98,8 @@ def _alike(alike: Alike, card: DatasetCard, what: str) -> str:
         f"{' and '.join(pair.samples)} ({' and '.join(pair.splits)})" for pair in alike.examples[:3]
     )
     return (
-        f"{_n(alike.pairs, 'pair')} of images of different {card.subject}s {what} ({alike.across_splits:,} across splits; "
-        f"{_n(alike.samples, 'sample')}), e.g. {pairs}."
+        f"Images of different {card.subject}s {what}: {_n(alike.pairs, 'pair')} of {_n(alike.samples, 'sample')}, "
+        f"{alike.across_splits:,} across splits, e.g. {pairs}."
     )
 
 
