@@ -6,6 +6,8 @@ Guarantee: nothing else of a header leaves this module. Names, dates, numbers an
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,17 +35,6 @@ KEPT_TAGS = (
     *("PixelSpacing", "ImagerPixelSpacing", "Rows", "Columns", "BitsStored"),
     *("MagneticFieldStrength", "ScanningSequence", "SequenceVariant", "RepetitionTime", "EchoTime"),
     *("PatientSex", "PatientAge", "EthnicGroup"),
-)
-#: What pydicom raises on cut, altered or foreign bytes.
-_DAMAGE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
 )
 
 
@@ -112,6 +103,21 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
+@contextmanager
+def damage(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever decoders raise on cut, altered or foreign bytes into a ``decode_error``; they raise anything."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # headers of real files break many small rules of the standard
+        try:
+            yield
+        except (UnreadableSample, MemoryError):
+            raise
+        except Exception as error:
+            raise UnreadableSample(
+                "decode_error", f"{what} of {path.name} cannot be read: {error}"
+            ) from error
+
+
 def read_header(path: Path, *, missing: str = "missing_image") -> Header:
     """Read what pixels and geometry need; pixels are not read.
 
@@ -120,15 +126,8 @@ def read_header(path: Path, *, missing: str = "missing_image") -> Header:
     UnreadableSample
         `missing`, ``empty_file``, ``decode_error``.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # headers of real files break many small rules of the standard
-        found = _open(path, missing)
-        try:
-            return _header(path, found)
-        except _DAMAGE as error:
-            raise UnreadableSample(
-                "decode_error", f"the header of {path.name} is damaged: {error}"
-            ) from error
+    with damage(path, "the header"):
+        return _header(path, _open(path, missing))
 
 
 def kept_tags(path: Path) -> dict[str, str]:
@@ -139,15 +138,9 @@ def kept_tags(path: Path) -> dict[str, str]:
     UnreadableSample
         ``missing_image``, ``empty_file``, ``decode_error``.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with damage(path, "the header"):
         found = _open(path, "missing_image")
-        try:
-            values = {name: _text(found.get(name)) for name in KEPT_TAGS}
-        except _DAMAGE as error:
-            raise UnreadableSample(
-                "decode_error", f"the header of {path.name} is damaged: {error}"
-            ) from error
+        values = {name: _text(found.get(name)) for name in KEPT_TAGS}
     return {name: value for name, value in values.items() if value}
 
 
@@ -158,10 +151,7 @@ def _open(path: Path, missing: str) -> pydicom.Dataset:
         raise UnreadableSample(missing, f"file {path.name} does not exist")
     if path.stat().st_size == 0:
         raise UnreadableSample("empty_file", f"file {path.name} has no bytes")
-    try:
-        found = pydicom.dcmread(path, stop_before_pixels=True, force=not is_dicom(path))
-    except _DAMAGE as error:
-        raise UnreadableSample("decode_error", f"file {path.name} is cut off or no DICOM file") from error
+    found = pydicom.dcmread(path, stop_before_pixels=True, force=not is_dicom(path))
     if "Rows" not in found or "Columns" not in found:
         raise UnreadableSample(
             "decode_error", f"file {path.name} is no DICOM image: it has no rows and columns"

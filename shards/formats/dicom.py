@@ -6,39 +6,34 @@ says that texts are burned into its pixels is refused unless asked for; of a hea
 (see :data:`KEPT_TAGS` for what else may).
 
 Trade-offs: a gantry-tilted scan is stacked as if it were straight; enhanced files with many frames are refused; compression
-that pydicom has no decoder for here goes through SimpleITK's GDCM.
+that pydicom has no decoder for here goes through SimpleITK's GDCM; compressed pixels that are cut off are noticed, but wrong
+bits within them only where the decoder says so.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shards.adapter import UnreadableSample
-from shards.formats._dicom_header import KEPT_TAGS, Header, is_dicom, kept_tags, read_header
+from shards.formats._dicom_header import KEPT_TAGS, Header, damage, is_dicom, kept_tags, read_header
 from shards.formats._dicom_stack import check_one_series, order_slices, pick_slices
 from shards.formats.volume_file import Plane, VolumeFile, compact, turned
 from shards.images import ImageArray
 
+if TYPE_CHECKING:
+    import pydicom
+
 __all__ = ["KEPT_TAGS", "DicomImage", "Series", "is_dicom", "kept_tags", "read_dicom_image", "read_series"]
 
+#: Transfer syntaxes of the JPEG family, and the bytes that end their images.
+_JPEG, _JPEG_END = "1.2.840.10008.1.2.4.", b"\xff\xd9"
 #: Files without the mark of DICOM are taken for damaged ones if their names end so, and for bystanders otherwise.
 _ENDINGS = (".dcm", ".dicom", ".ima", ".img")
-_DAMAGE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-)
 
 
 @dataclass(frozen=True)
@@ -248,28 +243,39 @@ def _limits(header: Header) -> tuple[Any, Any]:
 def _decoded(header: Header) -> tuple[NDArray[Any], bool]:
     """Return a file's values, and whether they are rescaled (and MONOCHROME1 inverted) already."""
     import pydicom
-    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.pixels.utils import pixel_array
 
+    with damage(header.path, "the pixels"):
+        found = pydicom.dcmread(header.path, force=not is_dicom(header.path))
+        if not header.transfer:  # files without a preamble are of the default syntax
+            found.file_meta = pydicom.dataset.FileMetaDataset()
+            found.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        _check_end(found, header)
+        if _has_decoder(header.transfer):
+            return np.asarray(pixel_array(found)), False
+        return _by_gdcm(header.path), True
+
+
+def _has_decoder(transfer: str) -> bool:
+    """Tell whether pydicom can decode a compression here; SimpleITK can decode most others."""
+    import pydicom
+    from pydicom.pixels.decoders.base import get_decoder
+
     try:
-        available = not header.transfer or get_decoder(pydicom.uid.UID(header.transfer)).is_available
+        return not transfer or bool(get_decoder(pydicom.uid.UID(transfer)).is_available)
     except NotImplementedError:
-        available = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            if available:
-                found = pydicom.dcmread(header.path, force=not is_dicom(header.path))
-                if not header.transfer:  # files without a preamble are of the default syntax
-                    found.file_meta = pydicom.dataset.FileMetaDataset()
-                    found.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-                return np.asarray(pixel_array(found)), False
-            return _by_gdcm(header.path), True
-        except _DAMAGE as error:
-            raise UnreadableSample(
-                "decode_error",
-                f"the pixels of {header.path.name} are cut off, damaged or of an unknown compression",
-            ) from error
+        return False
+
+
+def _check_end(found: pydicom.Dataset, header: Header) -> None:
+    """Refuse compressed pixels that are cut off: decoders fill up what is missing."""
+    from pydicom.encaps import get_frame
+
+    if not header.transfer.startswith(_JPEG):
+        return
+    frame = get_frame(found.PixelData, 0, number_of_frames=header.frames)
+    if not frame.rstrip(b"\0").endswith(_JPEG_END):
+        raise UnreadableSample("decode_error", f"the compressed pixels of {header.path.name} are cut off")
 
 
 def _by_gdcm(path: Path) -> NDArray[Any]:
@@ -287,7 +293,8 @@ def _colours(header: Header) -> NDArray[np.uint8]:
         import pydicom
         from pydicom.pixels.processing import apply_color_lut
 
-        stored = apply_color_lut(stored, pydicom.dcmread(header.path, stop_before_pixels=True))
+        with damage(header.path, "the palette"):
+            stored = apply_color_lut(stored, pydicom.dcmread(header.path, stop_before_pixels=True))
         stored = (stored >> 8).astype(np.uint8) if stored.dtype == np.uint16 else stored
     if stored.shape != (*header.shape, 3) or stored.dtype != np.uint8:
         raise UnreadableSample(
