@@ -102,9 +102,9 @@ class Difference:
     smd
         Standardised mean difference; None where neither group varies.
     ci_low, ci_high
-        Its 95 % interval.
+        Its 95 % interval, widened for the number of pairs of groups that were compared (Bonferroni).
     notable
-        Whether it is above 0.2 and both groups have 20 subjects.
+        Whether it is above 0.2 and both groups have 20 subjects; chance alone can do that (see the interval).
     """
 
     measure: str

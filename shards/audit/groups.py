@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shards.audit.findings import UNKNOWN, AttributeAudit, Difference, Group
 from shards.card import Attribute, DatasetCard
@@ -26,7 +28,6 @@ MEASURES = ("original_width", "original_height", "intensity_mean", "intensity_sd
 NOTABLE, ENOUGH = 0.2, 20
 #: Values of a category that are told apart; rarer ones are lumped together.
 _MOST_VALUES = 24
-_Z = 1.959964
 
 
 def describe_attributes(
@@ -161,13 +162,14 @@ def _differences(names: Sequence[str], frame: pd.DataFrame) -> Iterator[Differen
         groups = {str(name): values.to_numpy(float) for name, values in means[measure].groupby(level=0)}
         large = {name: values for name, values in groups.items() if len(values) >= ENOUGH}
         judged = large if len(large) > 1 else {n: values for n, values in groups.items() if len(values) > 1}
-        found = [_difference(measure, pair, judged) for pair in itertools.combinations(judged, 2)]
+        pairs = list(itertools.combinations(judged, 2))
+        found = [_difference(measure, pair, judged, len(pairs)) for pair in pairs]
         if means[measure].nunique() > 1 and found:
             yield max(found, key=lambda one: math.inf if one.smd is None and one.notable else one.smd or 0.0)
 
 
 def _difference(
-    measure: str, pair: tuple[str, str], groups: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]
+    measure: str, pair: tuple[str, str], groups: Mapping[str, NDArray[np.float64]], compared: int
 ) -> Difference:
     low, high = sorted(pair, key=lambda name: (groups[name].mean(), name))
     a, b = groups[low], groups[high]
@@ -175,26 +177,11 @@ def _difference(
     spread = math.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
     enough = min(len(a), len(b)) >= ENOUGH
     subjects, means = (len(a), len(b)), (float(a.mean()), float(b.mean()))
-    if spread <= 1e-9 * max(1.0, abs(means[1])):  # no standard to measure by
-        return Difference(
-            measure,
-            (low, high),
-            subjects,
-            means,
-            None,
-            None,
-            None,
-            enough and apart > 1e-6 * abs(means[1]),
-        )
+    if spread <= 1e-9 * max(1.0, abs(means[1])):  # nothing to measure the distance by
+        differ = enough and apart > 1e-6 * abs(means[1])
+        return Difference(measure, (low, high), subjects, means, None, None, None, differ)
     smd = apart / spread
     error = math.sqrt(1 / len(a) + 1 / len(b) + smd**2 / (2 * (len(a) + len(b))))
-    return Difference(
-        measure,
-        (low, high),
-        subjects,
-        means,
-        smd,
-        smd - _Z * error,
-        smd + _Z * error,
-        enough and smd > NOTABLE,
-    )
+    width = NormalDist().inv_cdf(1 - 0.025 / compared) * error
+    notable = enough and smd > NOTABLE
+    return Difference(measure, (low, high), subjects, means, smd, smd - width, smd + width, notable)

@@ -164,7 +164,11 @@ def _difference(difference: Difference, card: DatasetCard) -> str:
     if difference.smd is not None:
         size = f"{difference.smd:.2f} standard deviations, interval {difference.ci_low:.2f} to {difference.ci_high:.2f}"
     subjects = " and ".join(f"{amount:,}" for amount in difference.subjects)
-    return f"The {measure} is {few:,.4g} for {low} and {many:,.4g} for {high} ({size}; {subjects} {card.subject}s)."
+    chance = difference.ci_low is not None and difference.ci_low <= 0
+    return (
+        f"The {measure} is {few:,.4g} for {low} and {many:,.4g} for {high} ({size}; {subjects} {card.subject}s)"
+        f"{', which may be chance' if chance else ''}."
+    )
 
 
 def class_counts(classes: Mapping[str, int]) -> str:

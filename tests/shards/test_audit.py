@@ -334,6 +334,23 @@ def test_groups_whose_images_differ_are_told_with_size_interval_and_people():
     assert not difference(audit(CARD, by_sex(2000), []), "sex", "intensity_mean").notable
 
 
+def test_what_chance_alone_can_do_among_many_pairs_is_said_to_be_chance():
+    made = rows(120, sex=lambda n: f"site-{n % 6}")
+    told = []
+    for seed in range(40):
+        noise = np.random.default_rng(seed).normal(0, 1, 120)
+        for row, jitter in zip(made, noise, strict=True):
+            row["intensity_mean"] = 100.0 + jitter
+        told.append(difference(audit(CARD, made, []), "sex", "intensity_mean"))
+    assert np.mean([one.smd for one in told]) > 0.4  # the pair of fifteen that happens to differ most
+    assert sum(one.ci_low <= 0 for one in told) >= 36
+    error = np.sqrt(2 / 20 + told[-1].smd ** 2 / 80)
+    assert (told[-1].ci_high - told[-1].ci_low) / (2 * error) == pytest.approx(2.935, rel=1e-3)
+    assert told[-1].ci_low <= 0
+    assert "which may be chance" in texts(audit(CARD, made, []), "Images by sex")[0]
+    assert "chance" not in texts(audit(CARD, by_sex(200, male=1.0), []), "Images by sex")[0]
+
+
 def test_fewer_than_twenty_people_in_a_group_judge_nothing():
     told = difference(audit(CARD, by_sex(38, male=5.0), []), "sex", "intensity_mean")
     assert told.smd > 2
