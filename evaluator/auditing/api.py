@@ -14,6 +14,7 @@ from evaluator.auditing.defaults import TUNED, tuned_rules
 from evaluator.auditing.layout import Layout, lay_out
 from evaluator.auditing.limits import Limit, judge_limits, parse_limit
 from evaluator.auditing.measuring import measure_all
+from evaluator.auditing.names import as_column
 from evaluator.auditing.options import Hints, Source
 from evaluator.auditing.reading import load
 from evaluator.auditing.result import AuditResult
@@ -133,14 +134,17 @@ def audit(
         target=_names(target, columns),
         score=_names(score, columns),
         pred=_names(pred, columns),
-        attributes=_names(attributes, columns),
+        attributes=tuple(as_column(name, columns) for name in _names(attributes, columns)),
         subject=subject,
         sample=sample,
         model=model,
         independent_rows=independent_rows,
         val=val,
-        bins=_edges(_bins(bins)),
-        intersections=tuple("*".join(p.strip() for p in name.split("*")) for name in _names(intersections)),
+        bins={as_column(name, columns): edges for name, edges in _edges(_bins(bins)).items()},
+        intersections=tuple(
+            "*".join(as_column(part.strip(), columns) for part in name.split("*"))
+            for name in _names(intersections)
+        ),
         positive=None if positive is None else str(positive).strip(),
         classes=_names(classes),
         logits=logits,

@@ -143,3 +143,15 @@ def _split(column: str, word: str) -> Affixed | None:
         return Affixed(column, word, (after[1] or after[2]).strip())
     before = re.fullmatch(rf"(.+?)[ _.:-]+(?i:{spelled})", column) if len(word) > 1 else None
     return Affixed(column, word, before[1].strip()) if before else None
+
+
+def as_column(name: str, columns: Sequence[str]) -> str:
+    """Return the column that an attribute's name means in any case; the name itself where there is none, or are several.
+
+    Examples
+    --------
+    >>> as_column("Sex", ["id", "sex"]), as_column("sex", ["Sex", "SEX"])
+    ('sex', 'sex')
+    """
+    alike = [column for column in columns if column.casefold() == name.casefold()]
+    return alike[0] if name not in columns and len(alike) == 1 else name

@@ -368,3 +368,20 @@ def test_a_stored_table_may_hold_targets_of_different_numbers_of_classes():
     result = audited(pd.DataFrame(rows))
     for target in ("malignant", "dx"):
         assert overall(result, "auc", target=target)["status"] == "ok"
+
+
+def test_attributes_are_found_in_any_case_and_called_as_in_the_table():
+    frame = table().rename(columns={"sex": "Sex"})
+    result = audited(frame, attributes=["sex", "AGE"], bins={"Age": [50]}, intersections="sex*AGE")
+    assert {"Sex", "age", "Sex*age"} <= set(result.groups["attribute"])
+    assert {"<50", "50+"} <= set(result.groups.loc[result.groups["attribute"] == "age", "group"])
+
+
+def test_an_attribute_that_no_column_is_called_like_is_an_error_that_lists_the_columns():
+    with pytest.raises(UserError, match=r"unknown column 'gender'.*Known: .*sex"):
+        audited(table(), attributes="gender")
+
+
+def test_of_two_columns_that_differ_in_case_only_the_exact_one_is_meant():
+    frame = table().assign(SEX="x")
+    assert "SEX" not in set(audited(frame, attributes=["sex"]).groups["attribute"])
