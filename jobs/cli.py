@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from shards.buckets import location
 from shards.errors import FairRayError, UserError
 
 app = typer.Typer(
@@ -287,8 +288,12 @@ def export(
 @app.command(epilog="Example: fairray shard ham10000 --raw HAM10000 --out data/ham10000")
 def shard(
     dataset: Annotated[str, typer.Argument(help="Adapter name; see 'fairray datasets ls'.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
-    raw: Annotated[Path | None, typer.Option(help="The publisher's folder.")] = None,
+    out: Annotated[
+        Any, typer.Option(parser=location, metavar="DIR", help="Folder to write, or s3://bucket/name.")
+    ] = None,
+    raw: Annotated[
+        Any, typer.Option(parser=location, metavar="DIR", help="The publisher's folder, or its address.")
+    ] = None,
     override: Annotated[
         list[str] | None, typer.Option("-o", help="Option of the adapter: key=value (YAML).")
     ] = None,
@@ -334,7 +339,7 @@ def datasets_ls(as_json: AsJson = False) -> None:
 
 @datasets_app.command("show")
 def datasets_show(
-    dataset: Annotated[str, typer.Argument(help="Adapter name, or a converted folder.")],
+    dataset: Annotated[str, typer.Argument(help="Adapter name, or a converted folder or its address.")],
     raw: Annotated[Path | None, typer.Option(help="Say what is missing in this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -357,7 +362,11 @@ def datasets_fetch(
 
 
 @datasets_app.command("verify")
-def datasets_verify(folder: Annotated[Path, typer.Argument(help="Converted folder.")]) -> None:
+def datasets_verify(
+    folder: Annotated[
+        Any, typer.Argument(parser=location, metavar="DIR", help="Converted folder, or its address.")
+    ],
+) -> None:
     """Check every shard of a converted dataset. Exit code 3 if one is damaged."""
     from jobs.commands import datasets as command
 

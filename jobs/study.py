@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from evaluator.groups import GroupRule, parse_groups
 from evaluator.measure import MeasureSettings
 from jobs.kinds import USAGES
+from shards.buckets import location
 from shards.errors import UserError, unknown_name
 from shards.validation import explain
 
@@ -55,26 +56,31 @@ class ConvertSettings(_Part):
         )
 
 
+def _place(value: Any) -> Any:
+    return location(value) if isinstance(value, str | Path) else value
+
+
 class DatasetEntry(_Part):
     """One dataset of a study.
 
     Attributes
     ----------
     shards
-        Folder of the converted dataset; filled by the run when it does not exist yet.
+        Folder of the converted dataset, or its address in an object store (``s3://bucket/name``); filled by the run when
+        it does not exist yet.
     adapter
         Which adapter converts it; by default the dataset's own key in the study.
     raw
-        The publisher's folder, handed to the adapter.
+        The publisher's folder, or its address in an object store, handed to the adapter.
     options
         Further options of the adapter.
     targets
         Which targets are predicted; by default all of them.
     """
 
-    shards: Path
+    shards: Annotated[Path | str, BeforeValidator(_place)]
     adapter: str | None = None
-    raw: Path | None = None
+    raw: Annotated[Path | str | None, BeforeValidator(_place)] = None
     options: dict[str, Any] = {}
     convert: ConvertSettings = ConvertSettings()
     targets: tuple[str, ...] | None = None

@@ -15,7 +15,8 @@ from jobs.run import Exit
 from jobs.study import ConvertSettings
 from shards.adapter import Adapter
 from shards.audit.words import class_counts, findings
-from shards.convert import convert
+from shards.buckets import Location, brought, location
+from shards.convert import convert_to
 from shards.dataset import Dataset, open_dataset
 from shards.datasets import adapter_class, adapter_names, make_adapter
 from shards.errors import UserError
@@ -33,8 +34,8 @@ def convert_settings(
 
 def convert_one(
     name: str,
-    raw: Path | None,
-    folder: Path,
+    raw: Location | None,
+    place: Location,
     overrides: Sequence[str],
     settings: ConvertSettings,
     workers: int | None,
@@ -44,15 +45,15 @@ def convert_one(
     adapter = _adapter(name, raw, overrides)
     with ConversionDisplay(err(), f"converting {name}") as display:
         writer = cluster_writer(address, workers)
-        dataset = convert(adapter, folder, settings.options(workers), display.update, writer)
+        dataset = convert_to(adapter, place, settings.options(workers), display.update, writer)
     _print_dataset(dataset)
     return Exit.COMPLETE
 
 
 def preview_one(
     name: str,
-    raw: Path | None,
-    place: Path | None,
+    raw: Location | None,
+    place: Location | None,
     overrides: Sequence[str],
     settings: ConvertSettings,
     check: int,
@@ -90,8 +91,8 @@ def ls(as_json: bool) -> int:
 
 def show(name: str, raw: Path | None, as_json: bool) -> int:
     """Show a converted folder, or what is known of an adapter and what is missing of its raw folder."""
-    if Path(name).is_dir():
-        dataset = open_dataset(Path(name))
+    if "://" in name or Path(name).is_dir():
+        dataset = open_dataset(location(name))
         if as_json:
             print_json(
                 {
@@ -154,9 +155,12 @@ def fetch_one(name: str, folder: Path, *, offline: bool) -> int:
     return Exit.COMPLETE
 
 
-def verify_one(folder: Path) -> int:
-    """Check every shard."""
-    dataset = open_dataset(folder)
+def verify_one(place: Location) -> int:
+    """Check every shard; those of an object store are fetched for it."""
+    dataset = open_dataset(place)
+    if dataset.remote is not None:
+        for shard in dataset.shards:
+            dataset.shard_file(shard.name)
     problems = verify(dataset, None)
     for problem in problems:
         say(f"{problem.file}: {problem.kind}: {problem.detail}")
@@ -166,7 +170,7 @@ def verify_one(folder: Path) -> int:
     return Exit.FAILURES if problems else Exit.COMPLETE
 
 
-def _adapter(name: str, raw: Path | None, overrides: Sequence[str]) -> Adapter:
+def _adapter(name: str, raw: Location | None, overrides: Sequence[str]) -> Adapter:
     """Make an adapter of the command's options."""
     options: dict[str, Any] = {} if raw is None else {"raw": raw}
     for override in overrides:
@@ -174,7 +178,7 @@ def _adapter(name: str, raw: Path | None, overrides: Sequence[str]) -> Adapter:
         if not equals:
             raise UserError(f"option {override!r} must look like key=value, e.g. subjects=200.")
         options[key] = yaml.safe_load(value)
-    return make_adapter(name, options)
+    return make_adapter(name, brought(options))
 
 
 def _summary(name: str) -> dict[str, Any]:
@@ -229,7 +233,7 @@ def _print_dataset(dataset: Dataset) -> None:
         ("attributes", ", ".join(a.name for a in card.attributes)),
         ("masks", f"{counts.masks} ({counts.masks_resized} brought to their image's size)"),
         ("rejected", ", ".join(f"{reason}: {n}" for reason, n in counts.rejected.items()) or "none"),
-        ("shards", f"{len(dataset.shards)} at {dataset.path}"),
+        ("shards", f"{len(dataset.shards)} at {dataset.location}"),
     ]
     print_table(f"{card.name} {card.version}", ("field", "value"), facts)
     rows = [(split, counts.samples[split], counts.subjects[split]) for split in counts.samples]
