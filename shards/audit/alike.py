@@ -14,6 +14,7 @@ bits, so only pictures that share a band are compared. Memory is a few arrays of
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,9 @@ def find_duplicates(frame: pd.DataFrame, targets: Sequence[str]) -> Duplicates:
     """
     seen = frame[frame["phash"].notna()].reset_index(drop=True)
     sizes = seen.groupby("pixels_sha256")["sample_id"].transform("size")
-    repeated = seen[sizes > 1]
-    conflicts = list(_conflicts(repeated, targets))
+    repeated = seen[sizes > 1].sort_values("sample_id")
+    conflicts = {target: _conflicting(repeated, target) for target in targets}
+    examples = (conflict for target, rows in conflicts.items() for conflict in _conflicts(rows, target))
     near, complete = _near(seen.drop_duplicates("pixels_sha256", ignore_index=True))
     return Duplicates(
         same=_same(repeated),
@@ -58,22 +60,22 @@ def find_duplicates(frame: pd.DataFrame, targets: Sequence[str]) -> Duplicates:
         near_complete=complete,
         within_subjects=int(repeated.duplicated(["pixels_sha256", "subject_id"]).sum()),
         blank=len(frame) - len(seen),
-        conflicts=len(conflicts),
-        conflict_examples=tuple(conflicts[:_EXAMPLES]),
+        conflicts=sum(rows["pixels_sha256"].nunique() for rows in conflicts.values()),
+        conflict_examples=tuple(itertools.islice(examples, _EXAMPLES)),
     )
 
 
 def _same(repeated: pd.DataFrame) -> Alike:
     """Count pairs of equal pixels without listing them: all pairs of a picture, less those of one subject."""
-    owners = repeated.groupby("pixels_sha256")["subject_id"].nunique()
-    shared = repeated[repeated["pixels_sha256"].map(owners) > 1]
-    examples = [_example(group) for _, group in shared.groupby("pixels_sha256", sort=False)]
-    examples.sort(key=lambda pair: (pair.splits[0] == pair.splits[1], pair.samples))
+    pictures = repeated.groupby("pixels_sha256", sort=False)
+    shared = repeated[pictures["subject_id"].transform("nunique") > 1]
+    splits = shared.groupby("pixels_sha256", sort=False)["split"].nunique()
+    first = [*splits.index[splits > 1], *splits.index[splits == 1]]
     return Alike(
         _pairs_across(shared, "subject_id"),
         _pairs_across(shared, "split"),
         len(shared),
-        tuple(examples[:_EXAMPLES]),
+        tuple(_example(shared[shared["pixels_sha256"] == picture]) for picture in first[:_EXAMPLES]),
     )
 
 
@@ -83,9 +85,8 @@ def _pairs_across(frame: pd.DataFrame, column: str) -> int:
     return int((of_picture @ of_picture - of_part @ of_part) // 2)
 
 
-def _example(group: pd.DataFrame) -> Pair:
+def _example(rows: pd.DataFrame) -> Pair:
     """Pick two samples of different subjects, of different splits if there are such."""
-    rows = group.sort_values("sample_id")
     first = rows.iloc[0]
     others = rows[rows["subject_id"] != first["subject_id"]]
     apart = others[others["split"] != first["split"]]
@@ -99,13 +100,18 @@ def _pair(first: Any, second: Any, distance: int) -> Pair:
     return Pair(both("sample_id"), both("subject_id"), both("split"), distance)
 
 
-def _conflicts(repeated: pd.DataFrame, targets: Sequence[str]) -> Iterator[Conflict]:
-    for target in targets:
-        known = repeated[repeated[target].notna()].sort_values("sample_id")
-        differing = known.groupby("pixels_sha256")[target].transform("nunique") > 1
-        for _, group in known[differing].groupby("pixels_sha256", sort=False):
-            samples = tuple(map(str, group["sample_id"].head(_EXAMPLES)))
-            yield Conflict(target, samples, tuple(sorted(set(group[target]))))
+def _conflicting(repeated: pd.DataFrame, target: str) -> pd.DataFrame:
+    """Return the samples whose picture has several known classes of a target."""
+    known = repeated[repeated[target].notna()]
+    return known[known.groupby("pixels_sha256")[target].transform("nunique") > 1]
+
+
+def _conflicts(rows: pd.DataFrame, target: str) -> Iterator[Conflict]:
+    for picture in rows["pixels_sha256"].unique():
+        mine = rows[rows["pixels_sha256"] == picture]
+        yield Conflict(
+            target, tuple(map(str, mine["sample_id"].head(_EXAMPLES))), tuple(sorted(set(mine[target])))
+        )
 
 
 def _near(pictures: pd.DataFrame) -> tuple[Alike, bool]:
