@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from jobs import cli
@@ -69,3 +70,27 @@ def test_datasets_that_are_not_open_come_with_instructions(tmp_path):
 )
 def test_mistakes_are_explained(arguments, text):
     assert text in str(refused("datasets", *arguments))
+
+
+def test_a_study_reads_and_fills_an_object_store(monkeypatch, tmp_path):
+    monkeypatch.setenv("FAIRRAY_CACHE", str(tmp_path / "cache"))
+    address = f"file://{tmp_path}/bucket/cxr"
+    study = {
+        "study": "far",
+        "store": str(tmp_path / "store"),
+        "datasets": {"phantom-cxr": {"shards": address, "targets": ["opacity"], "options": {"subjects": 30}}},
+        "models": ["tiny-clip"],
+        "usages": {"zero_shot": {}},
+        "attributes": {"sex": {}},
+        "measure": {"bootstrap": 20, "permutations": 20},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    done = fairray("run", tmp_path / "study.yaml", "--executor", "serial")
+    assert done.exit_code == 0, done.output
+    assert json.loads(fairray("datasets", "show", address, "--json").stdout)["name"] == "phantom-cxr"
+    monkeypatch.setenv("FAIRRAY_CACHE", str(tmp_path / "other machine"))
+    again = fairray("run", tmp_path / "study.yaml", "--executor", "serial")
+    assert "nothing was computed" in again.output
+    assert not list((tmp_path / "other machine").rglob("*.tar"))
+    assert fairray("datasets", "verify", address).exit_code == 0
+    assert list((tmp_path / "other machine").rglob("*.tar"))
