@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from jobs.study import ConvertSettings
 from shards.adapter import Adapter
 from shards.audit.words import class_counts, findings
 from shards.buckets import Location, brought, location
+from shards.card import GroupPreset
 from shards.convert import convert_to
 from shards.dataset import Dataset, open_dataset
 from shards.datasets import adapter_class, adapter_names, make_adapter
@@ -198,6 +199,7 @@ def _print_adapter(kind: type[Adapter], summary: dict[str, Any]) -> None:
         ("modality", summary["modality"]),
         ("samples", _count(summary["samples"])),
         ("attributes", ", ".join(summary["attributes"])),
+        ("groups of papers", _told_presets(getattr(kind, "presets", ()))),
         ("licence", summary["licence"]),
         ("access", access.kind),
         ("page", access.page),
@@ -219,6 +221,11 @@ def _options(kind: Any) -> dict[str, Any]:
     }
 
 
+def _told_presets(presets: Iterable[GroupPreset]) -> str:
+    """Say which presets of groups there are for each attribute, as a study names them."""
+    return "; ".join(f"{p.attribute}: {p.name} ({', '.join(p.labels)})" for p in presets)
+
+
 def _print_dataset(dataset: Dataset) -> None:
     card, counts = dataset.card, dataset.counts
     facts = [
@@ -231,6 +238,7 @@ def _print_dataset(dataset: Dataset) -> None:
         ("targets", "; ".join(f"{t.name}: {', '.join(t.classes)}" for t in card.targets)),
         ("structures", ", ".join(s.name for s in card.structures)),
         ("attributes", ", ".join(a.name for a in card.attributes)),
+        ("groups of papers", _told_presets(card.presets)),
         ("masks", f"{counts.masks} ({counts.masks_resized} brought to their image's size)"),
         ("rejected", ", ".join(f"{reason}: {n}" for reason, n in counts.rejected.items()) or "none"),
         ("shards", f"{len(dataset.shards)} at {dataset.location}"),

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from evaluator.groups import parse_groups
 from evaluator.measure import MeasureSettings
+from jobs import cli
 from jobs.kinds import measure
 from jobs.plan import PlanOptions, make_plan
 from jobs.preview import small_groups
@@ -177,3 +179,14 @@ def test_measurements_of_rules_that_were_there_before_presets_keep_their_ids():
     (one,) = measure.plan([predicted], {"d": rules}, MeasureSettings(standardize=("age",)))
     (two,) = measure.plan([segmented], {"d": parse_groups({"sex": {}})}, MeasureSettings())
     assert (one.id, two.id) == ("measure-2b6643305d9bc082", "measure-9af42817e787f082")
+
+
+def test_the_groups_of_papers_are_listed_as_a_study_names_them(converted, tmp_path):
+    cxr = with_presets(converted["cxr"], tmp_path / "cxr", AGE, RIGHT)
+    for name, told in (
+        ("ham10000", "age: fairmedfm (<60, 60+)"),
+        (str(cxr), "age: fairmedfm (<60, 60+); age: fairmedfm_notebook (<=60, >60)"),
+    ):
+        done = CliRunner().invoke(cli.app, ["datasets", "show", name])
+        assert done.exit_code == 0
+        assert told in " ".join(done.stdout.replace("│", " ").replace("|", " ").split())
