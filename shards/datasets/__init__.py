@@ -11,25 +11,31 @@ from shards.errors import unknown_name
 
 _ADAPTERS: Mapping[str, tuple[str, str]] = {
     "adni-15t": ("shards.datasets.adni_15t", "Adni15T"),
+    "brset": ("shards.datasets.brset", "Brset"),
     "candi": ("shards.datasets.candi", "Candi"),
     "chexpert": ("shards.datasets.chexpert", "Chexpert"),
     "covid-ct-md": ("shards.datasets.covid_ct_md", "CovidCtMd"),
     "fairseg": ("shards.datasets.fairseg", "FairSeg"),
     "fairvision": ("shards.datasets.fairvision", "FairVision"),
     "fairvlmed": ("shards.datasets.fairvlmed", "FairVlMed"),
+    "fitzpatrick17k": ("shards.datasets.fitzpatrick17k", "Fitzpatrick17k"),
     "gf3300": ("shards.datasets.gf3300", "Gf3300"),
     "ham10000": ("shards.datasets.ham10000", "Ham10000"),
     "ircadb": ("shards.datasets.ircadb", "Ircadb"),
     "kits23": ("shards.datasets.kits23", "Kits23"),
     "mimic-cxr": ("shards.datasets.mimic_cxr", "MimicCxr"),
+    "montgomery": ("shards.datasets.montgomery", "Montgomery"),
     "nih-6x200": ("shards.datasets.nih_6x200", "Nih6x200"),
     "nih-cxr14": ("shards.datasets.nih_cxr14", "NihCxr14"),
+    "oct-amd": ("shards.datasets.oct_amd", "OctAmd"),
+    "ol3i": ("shards.datasets.ol3i", "Ol3i"),
     "papila": ("shards.datasets.papila", "Papila"),
     "phantom-ct": ("shards.datasets.phantom_ct", "PhantomCt"),
     "phantom-cxr": ("shards.datasets.phantom_cxr", "PhantomCxr"),
     "phantom-fundus": ("shards.datasets.phantom_fundus", "PhantomFundus"),
     "spider": ("shards.datasets.spider", "Spider"),
     "table": ("shards.datasets.table", "Table"),
+    "tusc": ("shards.datasets.tusc", "Tusc"),
 }
 #: Names that papers and publishers use for the same datasets.
 _ALIASES: Mapping[str, str] = {
