@@ -6,8 +6,8 @@ says that texts are burned into its pixels is refused unless asked for; of a hea
 (see :data:`KEPT_TAGS` for what else may).
 
 Trade-offs: a gantry-tilted scan is stacked as if it were straight; enhanced files with many frames are refused; compression
-that pydicom has no decoder for here goes through SimpleITK's GDCM; compressed pixels that are cut off are noticed, but wrong
-bits within them only where the decoder says so.
+that pydicom has no decoder for here goes through SimpleITK's GDCM in a process of its own; compressed pixels that are cut off
+are noticed, but wrong bits within them only where the decoder says so.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from shards.adapter import UnreadableSample
 from shards.formats._dicom_header import KEPT_TAGS, Header, damage, is_dicom, kept_tags, read_header
 from shards.formats._dicom_stack import check_one_series, order_slices, pick_slices
+from shards.formats._gdcm import decode_by_gdcm
 from shards.formats.volume_file import Plane, VolumeFile, compact, turned
 from shards.images import ImageArray
 
@@ -253,7 +254,8 @@ def _decoded(header: Header) -> tuple[NDArray[Any], bool]:
         _check_end(found, header)
         if _has_decoder(header.transfer):
             return np.asarray(pixel_array(found)), False
-        return _by_gdcm(header.path), True
+        values = decode_by_gdcm(header.path)
+        return values.astype(np.int64) if values.dtype.kind in "iu" else values, True
 
 
 def _has_decoder(transfer: str) -> bool:
@@ -276,15 +278,6 @@ def _check_end(found: pydicom.Dataset, header: Header) -> None:
     frame = get_frame(found.PixelData, 0, number_of_frames=header.frames)
     if not frame.rstrip(b"\0").endswith(_JPEG_END):
         raise UnreadableSample("decode_error", f"the compressed pixels of {header.path.name} are cut off")
-
-
-def _by_gdcm(path: Path) -> NDArray[Any]:
-    import SimpleITK as sitk
-
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    found = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
-    values: NDArray[Any] = found[0] if found.ndim > 2 and len(found) == 1 else found
-    return values.astype(np.int64) if values.dtype.kind in "iu" else values
 
 
 def _colours(header: Header) -> NDArray[np.uint8]:

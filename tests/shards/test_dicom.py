@@ -1,10 +1,17 @@
+import contextlib
+import io
+import subprocess
+import sys
+
 import numpy as np
+import psutil
 import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_dicom, write_series
 
 from shards.adapter import UnreadableSample
+from shards.formats import _gdcm
 from shards.formats.dicom import KEPT_TAGS, kept_tags, read_dicom_image, read_series
 
 SLICES = np.arange(5 * 6 * 4, dtype=np.int16).reshape(5, 6, 4)
@@ -231,6 +238,65 @@ def test_compression_without_decoder_of_pydicom_gives_the_same_values(tmp_path, 
         expected = read_dicom_image(plain, window=window).image
         assert np.array_equal(read_dicom_image(path, window=window).image, expected)
         assert expected.max() > expected.min()
+
+
+@pytest.fixture
+def lossless(tmp_path):
+    """A file of a compression that pydicom has no decoder for."""
+    writer = sitk.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG")
+    writer.SetFileName(str(tmp_path / "lossless.dcm"))
+    writer.Execute(sitk.GetImageFromArray(np.arange(32 * 32, dtype=np.uint16).reshape(1, 32, 32)))
+    return tmp_path / "lossless.dcm"
+
+
+@pytest.mark.parametrize("cut", [8, 20, 200])
+def test_compressed_pixels_that_are_cut_off_are_refused(lossless, cut):
+    whole = lossless.read_bytes()
+    lossless.write_bytes(whole[:-cut])
+    assert reason(read_dicom_image, lossless) == "decode_error"
+    file = pydicom.dcmread(io.BytesIO(whole))
+    frame = pydicom.encaps.get_frame(file.PixelData, 0, number_of_frames=1)
+    file.PixelData = pydicom.encaps.encapsulate([frame[: -cut - 2]])
+    file.save_as(lossless)
+    assert reason(read_dicom_image, lossless) == "decode_error"
+
+
+def test_a_decoder_that_crashes_costs_one_image_only(lossless, tmp_path, monkeypatch):
+    decoder = _gdcm._Decoder()
+    monkeypatch.setattr(_gdcm, "_decoder", lambda pid: decoder)
+    child = _gdcm._CHILD
+    crash = tmp_path / "crash.py"
+    crash.write_text("import os, sys, signal\nsys.stdin.readline()\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    for script, expected in ((crash, None), (child, 1023), (crash, 1023)):
+        monkeypatch.setattr(_gdcm, "_CHILD", script)
+        if expected is None:
+            assert reason(read_dicom_image, lossless) == "decode_error"
+        else:
+            assert read_dicom_image(lossless).image.max() == expected
+    decoder._process.kill()
+    decoder._process.wait()
+    monkeypatch.setattr(_gdcm, "_CHILD", child)
+    assert read_dicom_image(lossless).image.max() == 1023
+    decoder.close()
+
+
+def test_the_decoder_ends_with_the_process_that_uses_it(lossless):
+    script = (
+        "import os, pathlib, sys\n"
+        "from shards.formats import _gdcm\n"
+        "_gdcm.decode_by_gdcm(pathlib.Path(sys.argv[1]))\n"
+        "print(_gdcm._decoder(os.getpid())._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(lossless)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -9
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(done.stdout)).wait(timeout=20)
 
 
 def test_windows_are_those_of_the_file_or_given(tmp_path):
