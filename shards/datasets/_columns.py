@@ -98,31 +98,34 @@ def _csv(path: Path, separator: str) -> dict[str, Column]:
 
 
 def _excel(path: Path, sheet: str | int) -> dict[str, Column]:
-    import zipfile
-
     import openpyxl  # type: ignore[import-untyped]
 
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        try:
+            name = _sheet(path, sheet, book.sheetnames)
+            found = [[_text(cell) or "" for cell in row] for row in book[name].iter_rows(values_only=True)]
+        finally:
+            book.close()
+    except UserError:
+        raise
+    except Exception as error:  # archives and XML that are damaged raise anything
         raise UserError(f"the table {path} cannot be read as an Excel file: {error}.") from error
-    try:
-        names = book.sheetnames
-        if isinstance(sheet, int) and sheet >= len(names):
-            raise UserError(
-                f"the table {path} has {len(names)} sheets, but sheet {sheet} (from 0) was asked for."
-            )
-        name = names[sheet] if isinstance(sheet, int) else sheet
-        if name not in names:
-            raise unknown_name(f"sheet in {path.name}", name, names)
-        found = [[_text(cell) or "" for cell in row] for row in book[name].iter_rows(values_only=True)]
-    finally:
-        book.close()
     lines = [row for row in found if any(row)]
-    width = max(
-        (len(row) - next((i for i, c in enumerate(reversed(row)) if c), len(row)) for row in lines), default=0
-    )
+    width = max((place + 1 for row in lines for place, cell in enumerate(row) if cell), default=0)
     return _by_name(path, [[*row, *[""] * width][:width] for row in lines])
+
+
+def _sheet(path: Path, sheet: str | int, names: list[str]) -> str:
+    if isinstance(sheet, str):
+        if sheet not in names:
+            raise unknown_name(f"sheet in {path.name}", sheet, names)
+        return sheet
+    if not 0 <= sheet < len(names):
+        raise UserError(
+            f"the table {path} has {len(names)} sheets, but sheet {sheet} (from 0) was asked for."
+        )
+    return names[sheet]
 
 
 def _by_name(path: Path, lines: list[list[str]]) -> dict[str, Column]:
