@@ -67,7 +67,7 @@ class Header:
     location
         SliceLocation in mm.
     spacing
-        (row, column) in mm; None where absent.
+        (row, column) in mm, of the patient or else of the detector (ImagerPixelSpacing); None where absent.
     thickness
         Distance of slices as the header claims it, in mm.
     burned_in
@@ -160,7 +160,7 @@ def _open(path: Path, missing: str) -> pydicom.Dataset:
 
 
 def _header(path: Path, found: pydicom.Dataset) -> Header:
-    row_column = _numbers(found.get("PixelSpacing"), 2) or _numbers(found.get("ImagerPixelSpacing"), 2)
+    row_column = _sizes(found.get("PixelSpacing")) or _sizes(found.get("ImagerPixelSpacing"))
     centre, width = _numbers(found.get("WindowCenter")), _numbers(found.get("WindowWidth"))
     window = None
     if centre and width and width[0] > 0:
@@ -182,7 +182,7 @@ def _header(path: Path, found: pydicom.Dataset) -> Header:
         position=_numbers(found.get("ImagePositionPatient"), 3),
         axes=_numbers(found.get("ImageOrientationPatient"), 6),
         location=(_numbers(found.get("SliceLocation"), 1) or (None,))[0],
-        spacing=None if row_column is None else (row_column[0], row_column[1]),
+        spacing=row_column,
         thickness=(
             _numbers(found.get("SpacingBetweenSlices"), 1)
             or _numbers(found.get("SliceThickness"), 1)
@@ -204,6 +204,12 @@ def _numbers(value: Any, count: int | None = None) -> tuple[float, ...] | None:
     if not found or (count is not None and len(found) != count) or not np.isfinite(found).all():
         return None
     return found
+
+
+def _sizes(value: Any) -> tuple[float, float] | None:
+    """Return the size of a pixel; None where it is absent, or no size."""
+    found = _numbers(value, 2)
+    return None if found is None or min(found) <= 0 else (found[0], found[1])
 
 
 def _text(value: Any) -> str:

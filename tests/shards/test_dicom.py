@@ -158,8 +158,9 @@ def test_one_slice_needs_its_thickness(tmp_path):
     assert read_series(tmp_path / "s", "axial").spacing_mm == (5.0, 0.5, 0.25)
 
 
-def test_pixel_size_is_needed(tmp_path):
-    write_series(tmp_path / "s", SLICES, PixelSpacing=None)
+@pytest.mark.parametrize("size", [None, [0, 0.5], [-1, 1]])
+def test_pixel_size_is_needed(tmp_path, size):
+    write_series(tmp_path / "s", SLICES, PixelSpacing=size)
     assert reason(read_series, tmp_path / "s", "axial") == "missing_spacing"
 
 
@@ -199,6 +200,14 @@ def test_images_keep_8_or_16_bits(tmp_path):
     small = read_dicom_image(write_dicom(tmp_path / "b.dcm", dark.astype(np.uint8), PixelSpacing=None))
     assert small.image.dtype == np.uint8
     assert small.spacing_mm is None
+
+
+def test_the_size_on_the_detector_stands_in_for_that_in_the_patient(tmp_path):
+    pixels = np.zeros((4, 4), np.uint8)
+    detector = write_dicom(tmp_path / "a.dcm", pixels, PixelSpacing=None, ImagerPixelSpacing=[0.2, 0.1])
+    assert read_dicom_image(detector).spacing_mm == (0.2, 0.1)
+    both = write_dicom(tmp_path / "b.dcm", pixels, ImagerPixelSpacing=[0.2, 0.1])
+    assert read_dicom_image(both).spacing_mm == (0.5, 0.25)
 
 
 def test_white_first_is_inverted_within_its_bits(tmp_path):

@@ -18,6 +18,7 @@ from shards.datasets.table.samples import (
     from_root,
     join_rows,
     mask_parts,
+    refuse_doubles,
     split_cells,
     without_ending,
 )
@@ -52,6 +53,8 @@ def manifest_values(options: TableOptions) -> dict[str, list[Any]]:
                 "join_rows joins the rows of one sample id; name the column with these ids as 'sample_id'."
             )
         samples = join_rows(samples, None if options.order is None else options.known(columns, options.order))
+    else:
+        refuse_doubles(samples)
     structures = len(options.mask) if isinstance(options.mask, dict) else None
     if options.mask is not None:
         for sample in samples:

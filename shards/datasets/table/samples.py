@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -117,6 +118,19 @@ def join_rows(rows: Sequence[Sample], order: Sequence[str | None] | None) -> lis
             group.sort(key=lambda place: places[place])
         joined.append(_join([rows[place] for place in group]))
     return joined
+
+
+def refuse_doubles(rows: Sequence[Sample]) -> None:
+    """Mark every row whose sample id another row has too as unfit."""
+    counts = Counter(row.values["sample_id"] for row in rows)
+    for row in rows:
+        name = row.values["sample_id"]
+        if name and counts[name] > 1:
+            row.unfit(
+                "duplicate_id",
+                f"{counts[name]} rows have the sample_id {name!r}; if they are images or regions of one sample, say so: "
+                "join_rows: true",
+            )
 
 
 def without_ending(path: str) -> str:
