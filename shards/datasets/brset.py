@@ -150,6 +150,9 @@ class Brset(Published):
         facts = _renamed(raw, table)
         grade, scottish = (_grades(facts[name], names) for name, names in _SCALES.items())
         digits = () if _release(table) != "unknown" else ("0", "1", "2", "3")
+        images: list[Any] = [
+            None if name is None else f"{raw.path}/{_IMAGES}/{name}.jpg" for name in facts["image_id"]
+        ]
         rows = facts[["image_id"]].assign(
             sample_id=facts["image_id"],
             subject_id=facts["patient_id"],
@@ -165,7 +168,7 @@ class Brset(Published):
             diabetes=words(facts["diabetes"], {"yes": "yes", "no": "no"}),
             age_raw=facts["patient_age"],
             eye_raw=facts["exam_eye"],
-            _image=[None if x is None else f"{raw.path}/{_IMAGES}/{x}.jpg" for x in facts["image_id"]],
+            _image=images,
         )
         for name in FINDINGS:
             rows[name] = [_PRESENCE.get(text, text) for text in _codes(facts[name])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from shards.adapter import Access, Facts
 from shards.card import Attribute, GroupPreset, PromptSet, Target
@@ -132,10 +132,12 @@ class Fitzpatrick17k(Published):
     def rows(self, raw: RawFolder) -> pd.DataFrame:
         """Turn the table into rows; a photo that nobody could download is a row without a file."""
         facts = raw.table(_TABLE, columns=_COLUMNS)
-        raw.need(*_FOLDERS)
-        places = {path.stem: str(path) for path in raw.files(*self.listed)}
         folder = raw.need(*_FOLDERS)
+        places = {path.stem: str(path) for path in raw.files(*self.listed)}
         groups = facts["three_partition_label"]
+        images: list[Any] = [
+            None if x is None else places.get(x, f"{folder}/{x}.jpg") for x in facts["md5hash"]
+        ]
         rows = facts[["qc", "url"]].assign(
             sample_id=facts["md5hash"],
             subject_id=facts["md5hash"],
@@ -143,7 +145,7 @@ class Fitzpatrick17k(Published):
             three_partition=groups,
             nine_partition=facts["nine_partition_label"],
             condition=facts["label"],
-            _image=[None if x is None else places.get(x, f"{folder}/{x}.jpg") for x in facts["md5hash"]],
+            _image=images,
         )
         for theirs, ours in _SKIN_TYPES.items():
             rows[ours] = words(facts[theirs], _TYPES)

@@ -111,6 +111,7 @@ class Ol3i(Published):
             slices = hdf5_arrays(path)
         except UnreadableSample as error:
             raise raw.refusal(f"{path} is not the publisher's file: {error.detail}.") from error
+        smoker: list[Any] = [_word(text, _SMOKER) for text in kept(facts["smoker"])]
         rows = facts[["set_1y", "set_5y"]].assign(
             sample_id=facts["anon_id"],
             subject_id=facts["anon_id"],
@@ -118,7 +119,7 @@ class Ol3i(Published):
             sex=words(facts["sex"], SEX_CODES),
             age=years(facts["age"]),
             bmi=kept(facts["bmi"]),
-            smoker=[_word(text, _SMOKER) for text in kept(facts["smoker"])],
+            smoker=smoker,
             smoker_raw=facts["smoker"],
             _image=str(path),
             _source=[f"{_SLICES}/{name}" for name in facts["anon_id"]],

@@ -70,7 +70,14 @@ class Tusc(Published):
         ),
     )
     presets: ClassVar[tuple[GroupPreset, ...]] = (
-        GroupPreset("fairmedfm", "age", "age", ("<60", "60+"), bins=(60.0,)),
+        GroupPreset(
+            "fairmedfm",
+            "age",
+            "age",
+            ("<60", "60+"),
+            bins=(60.0,),
+            note="The cut of its other datasets: FairMedFM's code groups segmentation by sex only.",
+        ),
     )
     notes: ClassVar[tuple[str, ...]] = (
         "All frames of a clip are one subject; FairMedFM counts them as independent.",
@@ -88,14 +95,15 @@ class Tusc(Published):
         table = raw.table(*_TABLES, columns=_COLUMNS)
         table = table.rename(columns={name: name.replace("-", "") for name in _TIRADS})
         frames = _of_array(raw) if raw.find(_ARRAYS) is not None else _of_folders(raw)
+        tissue: list[Any] = [
+            None if text is None else _HISTOLOGY.get(text, text.lower())
+            for text in table["histopath_diagnosis"]
+        ]
         facts = table.assign(
             sex=words(table["sex"], SEX_CODES),
             age=years(table["age"]),
             location=kept(table["location"]),
-            malignant=[
-                None if text is None else _HISTOLOGY.get(text, text.lower())
-                for text in table["histopath_diagnosis"]
-            ],
+            malignant=tissue,
         )
         rows = joined(frames, facts, "annot_id", what=raw.need(*_TABLES).name)
         listed = set(table["annot_id"].dropna())
@@ -109,7 +117,7 @@ class Tusc(Published):
         absent = facts[~facts["annot_id"].isin(set(rows["annot_id"]))]
         without = absent.assign(
             sample_id=absent["annot_id"],
-            subject_id=[_number(name) for name in absent["annot_id"]],
+            subject_id=absent["annot_id"].map(_number),
             _reject="missing_image",
             _detail="the table has this annot_id, but no frame has",
         )
