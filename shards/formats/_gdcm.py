@@ -6,6 +6,7 @@ the process is started again for the next. It ends when this one does, however t
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import io
@@ -96,4 +97,6 @@ class _Decoder:
 @functools.cache
 def _decoder(pid: int) -> _Decoder:
     """Return this process's decoder: a fork does not share its parent's."""
-    return _Decoder()
+    decoder = _Decoder()
+    atexit.register(lambda: decoder.close() if os.getpid() == pid else None)
+    return decoder

@@ -292,18 +292,18 @@ def test_a_decoder_that_crashes_costs_one_image_only(lossless, tmp_path, monkeyp
     decoder.close()
 
 
-def test_the_decoder_ends_with_the_process_that_uses_it(lossless):
+@pytest.mark.parametrize(("ending", "code"), [("os.kill(os.getpid(), 9)", -9), ("sys.exit(5)", 5)])
+def test_the_decoder_ends_with_the_process_that_uses_it(lossless, ending, code):
     script = (
         "import os, pathlib, sys\n"
         "from shards.formats import _gdcm\n"
         "_gdcm.decode_by_gdcm(pathlib.Path(sys.argv[1]))\n"
         "print(_gdcm._decoder(os.getpid())._process.pid, flush=True)\n"
-        "os.kill(os.getpid(), 9)\n"
+        f"{ending}\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(lossless)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == -9
+    command = [sys.executable, "-W", "always", "-c", script, str(lossless)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(done.stdout)).wait(timeout=20)
 
