@@ -96,7 +96,7 @@ def test_an_exported_csv_runs_no_formula(finished, tmp_path):
         (["shard", "ham1000", "--out", "x"], "did you mean 'ham10000'"),
         (["models", "show", "tiny-clop"], "did you mean 'tiny-clip'"),
         (["models", "verify", "sam-vit-b"], "sam_vit_b_01ec64.pth"),
-        (["datasets", "show", "phantom-cxt"], "did you mean 'phantom-cxr'"),
+        (["datasets", "show", "phantom-cxrr"], "did you mean 'phantom-cxr'"),
     ],
 )
 def test_what_a_user_can_mend_is_one_message_and_exit_code_2(arguments, said, tmp_path):
