@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from shards.card import GroupPreset, PromptSet, Target
+from shards.datasets._published import FAIRMEDFM_AGES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,23 +57,7 @@ BLANK_NOTE = (
     "columns <finding>_code hold the publisher's 1, 0, -1 or nothing."
 )
 AGE_PRESETS = (
-    GroupPreset(
-        "fairmedfm",
-        "age",
-        "age",
-        ("<60", "60+"),
-        bins=(60.0,),
-        note="As the data loaders of FairMedFM group: 60 is old.",
-    ),
-    GroupPreset(
-        "fairmedfm_notebook",
-        "age",
-        "age",
-        ("<=60", ">60"),
-        bins=(60.0,),
-        closed="right",
-        note="As the notebooks of FairMedFM group: 60 is young.",
-    ),
+    *FAIRMEDFM_AGES,
     GroupPreset(
         "sourget",
         "age",

@@ -19,7 +19,7 @@ from shards.adapter import Pixels, UnreadableSample, Volume
 from shards.card import Attribute, GroupPreset
 from shards.datasets._coding import SEX as SEX_WORDS
 from shards.datasets._coding import kept, words, years
-from shards.datasets._published import AGE, SEX, Published
+from shards.datasets._published import AGE, FAIRMEDFM_AGES, SEX, Published, age_groups
 from shards.errors import UserError
 from shards.formats.arrays import npz_names, read_npz
 
@@ -74,20 +74,8 @@ _MARITAL = {
 }
 _UNKNOWN = ("unavailable",)
 
-AGE_60 = (
-    GroupPreset("fairmedfm", "age", "age", ("<60", "60+"), bins=(60.0,)),
-    GroupPreset(
-        "fairmedfm_notebook",
-        "age",
-        "age",
-        ("<=60", ">60"),
-        bins=(60.0,),
-        closed="right",
-        note="The notebooks of FairMedFM put an age of exactly 60 to the young, its loaders to the old.",
-    ),
-)
 FAIRMEDFM = (
-    *AGE_60,
+    *FAIRMEDFM_AGES,
     GroupPreset(
         "fairmedfm",
         "race",
@@ -124,15 +112,14 @@ FAIRCLIP = (
     _named("fairclip", "language", "english", "spanish", "other", note=_CLIP),
 )
 FAIRSEG = (
-    GroupPreset(
+    age_groups(
         "fairseg",
-        "age",
-        "age",
-        ("<60", "60+"),
-        bins=(60.0,),
+        60,
         note="FairSeg divides days by 365; years of 365.2425 days differ for people within 15 days of 60.",
     ),
+    _named("fairseg", "sex", "female", "male"),
     _named("fairseg", "race", "asian", "black", "white"),
+    _named("fairseg", "ethnicity", "non-hispanic", "hispanic"),
     _named("fairseg", "language", "english", "spanish", "other"),
     GroupPreset(
         "fairseg",

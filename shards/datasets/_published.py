@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,8 +27,40 @@ if TYPE_CHECKING:
 
 SEX = Attribute("sex")
 AGE = Attribute("age", "number", "years")
+#: On the card of every dataset with structures.
+SEGMENTERS_NOTE = (
+    "Segmenters of medical images (MedSAM, SAM-Med2D, SAM-Med3D, SegVol, LVM-Med) were trained on collections of public sets: "
+    "whether on this one is not known unless their lists say so."
+)
 #: What :attr:`~shards.adapter.Adapter.most_per_shard` is for scans: one to three gigabytes of CT.
 VOLUMES_PER_SHARD = 16
+
+
+def age_groups(
+    name: str, edge: int, *, closed: Literal["left", "right"] = "left", column: str = "age", note: str = ""
+) -> GroupPreset:
+    """Return a paper's two groups of ages; an edge closed on the left makes who is exactly as old one of the old.
+
+    Examples
+    --------
+    >>> age_groups("ours", 75).labels, age_groups("theirs", 75, closed="right").labels
+    (('<75', '75+'), ('<=75', '>75'))
+    """
+    labels = (f"<{edge}", f"{edge}+") if closed == "left" else (f"<={edge}", f">{edge}")
+    return GroupPreset(name, "age", column, labels, bins=(float(edge),), closed=closed, note=note)
+
+
+#: FairMedFM's ages.
+FAIRMEDFM_AGES = (
+    age_groups("fairmedfm", 60, note="As the data loaders of FairMedFM group: 60 is old."),
+    age_groups(
+        "fairmedfm_notebook", 60, closed="right", note="As the notebooks of FairMedFM group: 60 is young."
+    ),
+)
+#: MEDFAIR's ages, but for datasets of the old.
+MEDFAIR_AGES = age_groups(
+    "medfair", 60, closed="right", note="As the notebooks of MEDFAIR group: 60 is young."
+)
 
 
 class Published(Adapter):
@@ -91,7 +123,7 @@ class Published(Adapter):
             normalise=normalise,
             published=self.published,
             presets=self.presets,
-            notes=self.notes,
+            notes=(*self.notes, *((SEGMENTERS_NOTE,) if self.structures else ())),
         )
 
     def manifest(self) -> pd.DataFrame:

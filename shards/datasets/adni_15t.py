@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +13,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, GroupPreset, PromptSet, Target
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import kept, words, years
-from shards.datasets._published import AGE, SEX, VOLUMES_PER_SHARD, Published
+from shards.datasets._published import AGE, FAIRMEDFM_AGES, SEX, VOLUMES_PER_SHARD, Published, age_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,15 +77,12 @@ class Adni15T(Published):
         ),
     )
     presets: ClassVar[tuple[GroupPreset, ...]] = (
-        GroupPreset("medfair", "age", "age", ("<75", "75+"), bins=(75.0,)),
-        GroupPreset(
-            "fairmedfm",
-            "age",
-            "age",
-            ("<60", "60+"),
-            bins=(60.0,),
+        age_groups("medfair", 75, closed="right", note="As the notebook of MEDFAIR groups: 75 is young."),
+        replace(
+            FAIRMEDFM_AGES[0],
             note="Only eight of the 550 scans are of people below 60: FairMedFM's own test part has none.",
         ),
+        FAIRMEDFM_AGES[1],
     )
     notes: ClassVar[tuple[str, ...]] = (
         "Target alzheimers is null for mild cognitive impairment (MCI), which is a class of diagnosis; alzheimers_fairmedfm is "

@@ -129,7 +129,9 @@ class Chexpert(Published):
         "Sex and age are those of the image tables; sex_demographics and age_demographics hold what the spreadsheet says of "
         "the patient, which differs for a few. Patients whom the spreadsheet lacks have no race and ethnicity.",
         "Ages are capped at 90; age 0 stands in a few rows and is kept.",
-        "MedCLIP, MoCo-CXR, GLoRIA and RAD-DINO were trained on CheXpert images.",
+        "Race is kept in the publisher's twenty words, many of which name an ethnicity too: preset fairray joins them into six "
+        "groups.",
+        "MedCLIP, MoCo-CXR, GLoRIA and RAD-DINO were trained on CheXpert images; C2L and MedMAE perhaps.",
     )
     landmarks: ClassVar[tuple[str, ...]] = ("train.csv", f"{_TABLES}/train.csv")
     listed: ClassVar[tuple[str, ...]] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +12,14 @@ from shards.adapter import Access, Facts, Volume
 from shards.card import Attribute, GroupPreset, PromptSet, Target
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import words, years
-from shards.datasets._published import AGE, SEX, VOLUMES_PER_SHARD, Published
+from shards.datasets._published import (
+    AGE,
+    FAIRMEDFM_AGES,
+    MEDFAIR_AGES,
+    SEX,
+    VOLUMES_PER_SHARD,
+    Published,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,16 +87,12 @@ class CovidCtMd(Published):
         ),
     )
     presets: ClassVar[tuple[GroupPreset, ...]] = (
-        GroupPreset("fairmedfm", "age", "age", ("<60", "60+"), bins=(60.0,)),
-        GroupPreset(
-            "fairmedfm_notebook",
-            "age",
-            "age",
-            ("<=60", ">60"),
-            bins=(60.0,),
-            closed="right",
+        FAIRMEDFM_AGES[0],
+        replace(
+            FAIRMEDFM_AGES[1],
             note="FairMedFM's notebook puts people of exactly 60 with the young, and turns 100 years into 0.",
         ),
+        MEDFAIR_AGES,
     )
     notes: ClassVar[tuple[str, ...]] = (
         "Target pneumonia (COVID-19 or community-acquired, CAP) is FairMedFM's, target covid19 (COVID-19 against all others) "

@@ -10,7 +10,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, DatasetCard, GroupPreset, PromptSet, Structure, Target
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import kept, words, years
-from shards.datasets._published import AGE, SEX, Published
+from shards.datasets._published import AGE, FAIRMEDFM_AGES, MEDFAIR_AGES, SEX, Published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,14 +75,36 @@ class Ham10000(Published):
         ),
     )
     presets: ClassVar[tuple[GroupPreset, ...]] = (
-        GroupPreset("fairmedfm", "age", "age", ("<60", "60+"), bins=(60.0,)),
+        *FAIRMEDFM_AGES,
+        MEDFAIR_AGES,
+        GroupPreset(
+            "fairmedfm",
+            "sex",
+            "sex_raw",
+            ("female", "male"),
+            values=((), ("male", "M")),
+            otherwise="female",
+            note="FairMedFM's classification counts whoever is not called male as female, people of unknown sex too.",
+        ),
+        GroupPreset(
+            "fairmedfm_seg",
+            "sex",
+            "sex_raw",
+            ("female", "male"),
+            values=(("female", "F"), ()),
+            otherwise="male",
+            note="FairMedFM's segmentation counts whoever is not called female as male, people of unknown sex too.",
+        ),
     )
+    published: ClassVar[tuple[str, ...]] = ("dx_type", "sex_raw")
     subject: ClassVar[str] = "lesion"
     notes: ClassVar[tuple[str, ...]] = (
         "A subject is a lesion: the publisher gives no patient id, and one patient can have several lesions. Clustering "
         "by lesion is a lower bound of the true clustering, so intervals may be too narrow.",
         "Target malignant counts akiec, bcc and mel; malignant_fairmedfm counts akiec and mel only, as FairMedFM and "
         "MEDFAIR do.",
+        "Column dx_type says how a diagnosis was confirmed (histo: under the microscope; follow_up, consensus, confocal: "
+        "without a biopsy).",
     )
     mask_codes: ClassVar[Mapping[int, int]] = {255: 255}
     landmarks: ClassVar[tuple[str, ...]] = _METADATA
@@ -107,6 +129,8 @@ class Ham10000(Published):
             sample_id=facts["image_id"],
             subject_id=facts["lesion_id"],
             sex=words(facts["sex"], SEX_CODES),
+            sex_raw=facts["sex"],
+            dx_type=kept(facts["dx_type"]) if "dx_type" in facts.columns else None,
             age=years(facts["age"]),
             localization=kept(facts["localization"]),
             _image=[

@@ -90,7 +90,8 @@ class Kits23(Published):
         ),
     )
     notes: ClassVar[tuple[str, ...]] = (
-        "The regions that the challenge scores are kidney_and_mass, mass and tumour; kidney and cyst are the labels alone.",
+        "The regions that the challenge scores are kidney_and_mass, mass and tumour; kidney and cyst are the labels alone. "
+        "Its tolerances of surface Dice are 1.0331 mm (kidney_and_mass), 1.1329 mm (mass) and 1.1498 mm (tumour).",
         "There are cases 00000 to 00299 and 00400 to 00588; FairMedFM's script leaves case_00588 out.",
         "All patients had a kidney tumour removed: these are no healthy people, and ages are those at the operation.",
     )

@@ -134,7 +134,8 @@ class MimicCxr(Published):
         "tells; PORTUGUESE is taken for white. Column race_raw is the first admission's word, race_admissions all words.",
         "Insurance, language and marital status are 'multiple' where the admissions of a patient differ.",
         "Patients whom the tables of MIMIC-IV lack (about one image in 19 has no sex) have unknown attributes.",
-        "MedCLIP and RAD-DINO were trained on MIMIC-CXR images; RAD-DINO publishes the list of its own.",
+        "MedCLIP and RAD-DINO were trained on MIMIC-CXR images; RAD-DINO publishes the list of its own. "
+        "MedMAE and MedSigLIP perhaps.",
     )
     landmarks: ClassVar[tuple[str, ...]] = (_METADATA, f"{_METADATA}.gz")
     listed: ClassVar[tuple[str, ...]] = ("files/p*/p*/s*/*.jpg",)

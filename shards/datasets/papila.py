@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from shards.adapter import Access, Facts
 from shards.card import Attribute, GroupPreset, PromptSet, Target
 from shards.datasets._coding import words, years
-from shards.datasets._published import AGE, SEX, Published
+from shards.datasets._published import AGE, FAIRMEDFM_AGES, MEDFAIR_AGES, SEX, Published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,16 +64,13 @@ class Papila(Published):
         ),
     )
     presets: ClassVar[tuple[GroupPreset, ...]] = (
-        GroupPreset(
-            "fairmedfm",
-            "age",
-            "age",
-            ("<60", "60+"),
-            bins=(60.0,),
+        replace(
+            FAIRMEDFM_AGES[0],
             note="What its other loaders do. FairMedFM's own loader of this dataset compares a 0/1 column with 60, so that "
             "everybody is in one group and the gap is 0.",
         ),
-        GroupPreset("fairmedfm_notebook", "age", "age", ("<=60", ">60"), bins=(60.0,), closed="right"),
+        FAIRMEDFM_AGES[1],
+        MEDFAIR_AGES,
     )
     notes: ClassVar[tuple[str, ...]] = (
         "A patient has two eyes, which stay in one split; each eye has a diagnosis of its own.",

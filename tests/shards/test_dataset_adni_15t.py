@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from replicas import replica
 from replicas.adni_15t import SHAPE, rows, subject_of
+from replicas.grouping import count_groups
 
 from shards.convert import ConvertOptions, convert
 from shards.datasets import make_adapter
@@ -83,10 +84,16 @@ def test_the_papers_scans_are_those_of_the_screening_visit(whole):
 
 def test_age_groups_of_both_papers_are_recorded(whole):
     presets = {preset.name: preset for preset in whole[1].card.presets}
-    assert (presets["medfair"].bins, presets["medfair"].labels) == ((75.0,), ("<75", "75+"))
     assert "none" in presets["fairmedfm"].note
     ages = np.array([row["age"] for row in by_id(whole[1]).values()])
-    assert 0 < (ages < 75).sum() < len(ages)
+    for paper, young, old in (
+        ("medfair", ages <= 75, ages > 75),
+        ("fairmedfm", ages < 60, ages >= 60),
+        ("fairmedfm_notebook", ages <= 60, ages > 60),
+    ):
+        labels = presets[paper].labels
+        assert count_groups(whole[1], paper, "age") == {labels[0]: young.sum(), labels[1]: old.sum()}
+    assert {60.0, 75.0} <= set(ages)
     assert (ages < 60).sum() == 2  # of one subject: as good as nobody
 
 

@@ -94,6 +94,51 @@ def test_races_that_say_nothing_are_unknown_and_kept_as_written(raw, tmp_path):
         assert rows[f"patient{number:05d}"]["race"] is rows[f"patient{number:05d}"]["race_raw"] is None
 
 
+#: Images by race, as the publisher writes it, of the images whose sex, age and race are known.
+IMAGES_BY_RACE = {
+    "White": 102_402,
+    "Other": 28_095,
+    "White, non-Hispanic": 22_154,
+    "Asian": 20_434,
+    "Unknown": 15_186,
+    "Black or African American": 9_909,
+    "Race and Ethnicity Unknown": 8_716,
+    "Other, Hispanic": 3_621,
+    "Native Hawaiian or Other Pacific Islander": 2_809,
+    "Asian, non-Hispanic": 2_793,
+    "Black, non-Hispanic": 2_000,
+    "White, Hispanic": 922,
+    "Other, non-Hispanic": 566,
+    "American Indian or Alaska Native": 457,
+    "Patient Refused": 405,
+    "Pacific Islander, non-Hispanic": 337,
+    "Native American, non-Hispanic": 55,
+    "Black, Hispanic": 52,
+    "Asian, Hispanic": 37,
+    "Native American, Hispanic": 25,
+    "White or Caucasian": 13,
+    "Pacific Islander, Hispanic": 10,
+    "Asian - Historical Conv": 8,
+}
+
+
+def test_the_races_of_the_whole_dataset_are_all_known_and_give_the_papers_sizes(raw, tmp_path):
+    words = sorted(IMAGES_BY_RACE)
+    edit_people(raw, lambda people: people.assign(PRIMARY_RACE=[*words, *words][: len(people)]))
+    rows = make_adapter("chexpert", {"raw": raw}).manifest()
+    assert set(rows["race_raw"].dropna()) == set(words)
+    silent = {"Unknown", "Race and Ethnicity Unknown", "Patient Refused"}
+    assert set(rows["race"].dropna()) == set(words) - silent
+    presets = {
+        p.name: p for p in make_adapter("chexpert", {"raw": raw}).card().presets if p.attribute == "race"
+    }
+    white = dict(zip(presets["fairmedfm"].labels, presets["fairmedfm"].values, strict=True))["White"]
+    assert sum(IMAGES_BY_RACE.values()) == 221_006
+    assert sum(IMAGES_BY_RACE[word] for word in white) == 125_491
+    assert presets["fairmedfm"].otherwise == "Non-White"
+    assert sorted(sum(presets["fairray"].values, ())) == sorted(set(words) - silent)
+
+
 def test_the_papers_race_groups_count_unknown_as_non_white_and_only_there(raw, tmp_path):
     dataset = converted(raw, tmp_path)
     rows = dataset.index.to_pylist()

@@ -104,7 +104,11 @@ def test_the_published_window_clips(whole):
 
 def test_both_age_groupings_are_recorded_and_differ_at_sixty(whole):
     presets = {preset.name: (preset.bins, preset.closed) for preset in whole[1].card.presets}
-    assert presets == {"fairmedfm": ((60.0,), "left"), "fairmedfm_notebook": ((60.0,), "right")}
+    assert presets == {
+        "fairmedfm": ((60.0,), "left"),
+        "fairmedfm_notebook": ((60.0,), "right"),
+        "medfair": ((60.0,), "right"),
+    }
 
 
 def test_other_spellings_of_headers_are_understood(raw):

@@ -118,6 +118,14 @@ def test_the_papers_groups_have_the_papers_sizes(raw, release):
     languages = [sum(facts["language"] == code for facts in coded) for code in (0, 1, 2, -1)]
     expected = dict(zip(("english", "spanish", "other", "unknown"), languages, strict=True))
     assert count_groups(dataset, "fairseg", "language") == expected
+    women = sum(facts["gender"] == 0 for facts in coded)
+    assert count_groups(dataset, "fairseg", "sex") == {"female": women, "male": 36 - women}
+    hispanic, unasked = (sum(facts["ethnicity"] == code for facts in coded) for code in (1, -1))
+    assert count_groups(dataset, "fairseg", "ethnicity") == {
+        "non-hispanic": 36 - hispanic - unasked,
+        "hispanic": hispanic,
+        "unknown": unasked,
+    }
     married = sum(facts["maritalstatus"] == 0 for facts in coded)
     unknown = sum(facts["maritalstatus"] == -1 for facts in coded)
     assert count_groups(dataset, "fairseg", "marital_status") == {

@@ -129,6 +129,58 @@ def test_race_is_a_group_of_all_admissions_and_multiple_where_they_conflict(opti
     assert found[made.NO_ADMISSION]["race_admissions"] is None
 
 
+#: The words of admissions.csv for a race, by the group that they belong to.
+WORDS = {
+    "white": (
+        *(
+            "WHITE",
+            "WHITE - OTHER EUROPEAN",
+            "WHITE - RUSSIAN",
+            "WHITE - EASTERN EUROPEAN",
+            "WHITE - BRAZILIAN",
+        ),
+        "PORTUGUESE",
+    ),
+    "black": ("BLACK/AFRICAN AMERICAN", "BLACK/CAPE VERDEAN", "BLACK/CARIBBEAN ISLAND", "BLACK/AFRICAN"),
+    "asian": (
+        *("ASIAN", "ASIAN - CHINESE", "ASIAN - SOUTH EAST ASIAN", "ASIAN - ASIAN INDIAN", "ASIAN - KOREAN"),
+    ),
+    "hispanic": (
+        *("HISPANIC OR LATINO", "HISPANIC/LATINO - PUERTO RICAN", "HISPANIC/LATINO - DOMINICAN"),
+        *("HISPANIC/LATINO - GUATEMALAN", "HISPANIC/LATINO - SALVADORAN", "HISPANIC/LATINO - COLUMBIAN"),
+        *("HISPANIC/LATINO - HONDURAN", "HISPANIC/LATINO - CUBAN", "HISPANIC/LATINO - MEXICAN"),
+        *("HISPANIC/LATINO - CENTRAL AMERICAN", "SOUTH AMERICAN"),
+    ),
+    "native": ("AMERICAN INDIAN/ALASKA NATIVE",),
+    "pacific": ("NATIVE HAWAIIAN OR OTHER PACIFIC ISLANDER",),
+    "other": ("OTHER",),
+    "multiple": ("MULTIPLE RACE/ETHNICITY",),
+    None: ("UNKNOWN", "UNABLE TO OBTAIN", "PATIENT DECLINED TO ANSWER"),
+}
+
+
+def test_all_thirty_three_words_for_a_race_have_a_group_and_white_is_what_contains_it(options):
+    groups = {word: group for group, words in WORDS.items() for word in words}
+    assert len(groups) == 33
+    stays = options["mimic_iv"] / "hosp" / "admissions.csv.gz"
+    edit(
+        stays,
+        lambda table: (
+            table.drop_duplicates("subject_id").head(33).assign(race=list(groups)).sort_values("subject_id")
+        ),
+    )
+    adapter = make_adapter("mimic-cxr", options)
+    rows = adapter.manifest().drop_duplicates("subject_id")
+    found = {
+        said: group for said, group in zip(rows["race_raw"], rows["race"], strict=True) if said is not None
+    }
+    assert found == {word: groups[word] for word in found}
+    assert len(found) > 30  # of two patients there is no image
+    preset = next(p for p in adapter.card().presets if (p.name, p.attribute) == ("fairmedfm", "race"))
+    white = dict(zip(preset.labels, preset.values, strict=True))["White"]
+    assert set(white) == {word for word in groups if "WHITE" in word}
+
+
 def test_the_papers_race_groups_take_the_first_admission_and_count_unknown_as_non_white(options, tmp_path):
     dataset = converted(options, tmp_path)
     firsts = {

@@ -109,10 +109,11 @@ def test_ages_form_two_groups_and_sixty_is_where_each_paper_puts_it(raw):
     assert min(ages) < 40
     assert max(ages) > 80
     assert count_groups(dataset, "fairmedfm", "age") == {"60+": old, "<60": len(ages) - old}
-    assert count_groups(dataset, "fairmedfm_notebook", "age") == {
-        ">60": old - exactly,
-        "<=60": len(ages) - old + exactly,
-    }
+    for paper in ("fairmedfm_notebook", "medfair"):
+        assert count_groups(dataset, paper, "age") == {
+            ">60": old - exactly,
+            "<=60": len(ages) - old + exactly,
+        }
 
 
 def test_numbers_that_a_spreadsheet_made_of_ids_are_the_same_patients(raw):

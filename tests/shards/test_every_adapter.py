@@ -32,6 +32,14 @@ SINGLE = {
     ),
     *("montgomery", "nih-6x200", "oct-amd", "ol3i"),
 }
+#: Models that were trained on a dataset, or perhaps were: its notes must name them.
+TRAINED_ON = {
+    "chexpert": ("MedCLIP", "MoCo-CXR", "GLoRIA", "RAD-DINO", "C2L", "MedMAE"),
+    "mimic-cxr": ("MedCLIP", "RAD-DINO", "MedMAE", "MedSigLIP"),
+    "nih-cxr14": ("RAD-DINO", "MedMAE", "C2L"),
+    "nih-6x200": ("RAD-DINO", "MedMAE", "C2L"),
+}
+SEGMENTERS = ("MedSAM", "SAM-Med2D", "SAM-Med3D", "SegVol", "LVM-Med")
 
 
 @pytest.fixture(scope="module", params=PUBLISHED)
@@ -87,6 +95,14 @@ def test_groups_are_words_and_unknown_is_null(converted):
     assert set(adapter.facts.attributes) == {attribute.name for attribute in dataset.card.attributes}
 
 
+def test_every_attribute_is_known_in_every_split(converted):
+    adapter, folder = converted
+    index = open_dataset(folder / "out").index.to_pandas()
+    for split, part in index.groupby("split"):
+        empty = [name for name in adapter.facts.attributes if part[name].isna().all()]
+        assert {(adapter.name, name) for name in empty} <= NEVER_KNOWN, split
+
+
 def test_every_target_has_its_classes_and_texts_for_each(converted):
     _, folder = converted
     dataset = open_dataset(folder / "out")
@@ -106,6 +122,13 @@ def test_every_structure_is_in_some_mask(converted):
             values |= set() if sample.mask is None else set(sample.mask.ravel().tolist())
     for structure in dataset.card.structures:
         assert values & set(structure.values), structure.name
+
+
+def test_the_card_names_models_that_may_have_seen_the_images_in_training(converted):
+    adapter, folder = converted
+    card = open_dataset(folder / "out").card
+    models = (*TRAINED_ON.get(adapter.name, ()), *(SEGMENTERS if card.structures else ()))
+    assert [model for model in models if model not in " ".join(card.notes)] == []
 
 
 def test_presets_form_groups_of_known_columns(converted):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from replicas.grouping import count_groups
 from replicas.ham10000 import make
 
 from shards.convert import ConvertOptions, convert
@@ -48,6 +49,34 @@ def test_targets_attributes_and_subjects_are_those_of_the_publisher(ham, tmp_pat
     assert rows["ISIC_0000006"]["source"] == "HAM10000_images/ISIC_0000006.jpg"
     assert dataset.card.subject == "lesion"
     assert any("lower bound" in note for note in dataset.card.notes)
+
+
+def test_unknown_sex_is_unknown_and_only_the_papers_groups_make_it_female_or_male(ham, tmp_path):
+    dataset = convert(adapter(ham), tmp_path / "out", ONE)
+    said = dataset.index["sex_raw"].to_pylist()
+    men, women, unknown = (said.count(sex) for sex in ("male", "female", "unknown"))
+    assert (men, women, unknown) == (10, 9, 9)
+    assert dataset.index["sex"].null_count == unknown
+    assert count_groups(dataset, "fairmedfm", "sex") == {"female": women + unknown, "male": men}
+    assert count_groups(dataset, "fairmedfm_seg", "sex") == {"female": women, "male": men + unknown}
+
+
+def test_age_sixty_is_old_for_fairmedfms_loaders_and_young_for_its_notebooks_and_medfair(ham, tmp_path):
+    dataset = convert(adapter(ham), tmp_path / "out", ONE)
+    ages = [age for age in dataset.index["age"].to_pylist() if age is not None]
+    assert ages.count(60.0) == 1
+    young = sum(age < 60 for age in ages)
+    old = len(ages) - young
+    assert count_groups(dataset, "fairmedfm", "age") == {"<60": young, "60+": old, "unknown": 1}
+    for paper in ("fairmedfm_notebook", "medfair"):
+        assert count_groups(dataset, paper, "age") == {"<=60": young + 1, ">60": old - 1, "unknown": 1}
+
+
+def test_how_a_diagnosis_was_confirmed_is_kept(ham):
+    assert set(adapter(ham).manifest()["dx_type"]) == {"histo"}
+    table = pd.read_csv(ham / "HAM10000_metadata.csv", dtype=str, keep_default_na=False)
+    table.drop(columns="dx_type").to_csv(ham / "HAM10000_metadata.csv", index=False)
+    assert adapter(ham).manifest()["dx_type"].isna().all()
 
 
 def test_palette_and_larger_masks_mark_the_lesion(ham, tmp_path):
