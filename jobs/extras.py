@@ -1,4 +1,4 @@
-"""What the light installation lacks: libraries that run models, and what to say where one is needed."""
+"""What the light installation lacks: libraries of models and of file formats, and what to say where one is needed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ RUN_MODULES = {
     "torchvision": "torchvision",
 }
 INSTALL = "pip install 'fairray[run]'"
+#: Module -> name of its package, of everything in the extra ``formats``, which ``run`` contains.
+FORMAT_MODULES = {
+    "h5py": "h5py",
+    "pycocotools": "pycocotools",
+    "pydicom": "pydicom",
+    "SimpleITK": "SimpleITK",
+}
+_INSTALL_FORMATS = "pip install 'fairray[formats]'"
 
 
 def missing_packages() -> tuple[str, ...]:
@@ -44,8 +52,11 @@ def require_run() -> None:
 
 
 def explain_import(error: ModuleNotFoundError) -> UserError | None:
-    """Turn a failed import of a library of the extra ``run`` into what a user can do; None for any other module."""
-    package = RUN_MODULES.get((error.name or "").partition(".")[0])
-    if package is None:
-        return None
-    return UserError(f"this needs {package}, which is not installed here. Install it: {INSTALL}.")
+    """Turn a failed import of a library of the extras into what a user can do; None for any other module."""
+    module = (error.name or "").partition(".")[0]
+    for modules, install in ((RUN_MODULES, INSTALL), (FORMAT_MODULES, _INSTALL_FORMATS)):
+        if module in modules:
+            return UserError(
+                f"this needs {modules[module]}, which is not installed here. Install it: {install}."
+            )
+    return None

@@ -72,13 +72,22 @@ def failing_app(name):
     return app
 
 
-@pytest.mark.parametrize("module", ["torch", "open_clip.model", "ray"])
-def test_command_that_needs_an_absent_library_says_how_to_install_it(module, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [
+        ("torch", "run"),
+        ("open_clip.model", "run"),
+        ("ray", "run"),
+        ("SimpleITK", "formats"),
+        ("h5py", "formats"),
+    ],
+)
+def test_command_that_needs_an_absent_library_says_how_to_install_it(module, extra, monkeypatch, capsys):
     monkeypatch.setattr(cli, "app", failing_app(module))
     with pytest.raises(SystemExit) as left:
         cli.main()
     assert left.value.code == 2
-    assert "pip install 'fairray[run]'" in capsys.readouterr().err
+    assert f"pip install 'fairray[{extra}]'" in capsys.readouterr().err
 
 
 def test_any_other_missing_module_is_an_error_of_ours(monkeypatch):
