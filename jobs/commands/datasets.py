@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
@@ -16,12 +16,16 @@ from jobs.study import ConvertSettings
 from shards.adapter import Adapter
 from shards.audit.words import class_counts, findings
 from shards.buckets import Location, brought, location
-from shards.card import GroupPreset
+from shards.card import GroupPreset, Target
 from shards.convert import convert_to
 from shards.dataset import Dataset, open_dataset
 from shards.datasets import adapter_class, adapter_names, make_adapter
+from shards.datasets._published import Published
 from shards.errors import UserError
 from shards.verify import verify
+
+#: Classes of a target that are told one by one.
+_MANY = 12
 
 
 def convert_settings(
@@ -107,7 +111,7 @@ def show(name: str, raw: Path | None, as_json: bool) -> int:
             _print_dataset(dataset)
         return Exit.COMPLETE
     kind = adapter_class(name)
-    summary = {**_summary(kind.name), "options": _options(kind)}
+    summary = {**_summary(kind.name), **_declared(kind), "options": _options(kind)}
     if raw is not None:
         summary["present"] = presence(kind, raw)
     if as_json:
@@ -198,6 +202,9 @@ def _print_adapter(kind: type[Adapter], summary: dict[str, Any]) -> None:
         ("task", summary["task"]),
         ("modality", summary["modality"]),
         ("samples", _count(summary["samples"])),
+        ("unit", f"subjects are {kind.subject}s" if issubclass(kind, Published) else ""),
+        ("targets", _told_targets(getattr(kind, "targets", ()))),
+        ("structures", ", ".join(structure["name"] for structure in summary["structures"])),
         ("attributes", ", ".join(summary["attributes"])),
         ("groups of papers", _told_presets(getattr(kind, "presets", ()))),
         ("licence", summary["licence"]),
@@ -211,7 +218,29 @@ def _print_adapter(kind: type[Adapter], summary: dict[str, Any]) -> None:
     if "present" in summary:
         found = [(name, "there" if there else "missing") for name, there in summary["present"].items()]
         print_table("raw folder", ("file or folder", "on this machine"), found)
-    print_table("options", ("option", "default"), summary["options"].items())
+    options = [(name, default, _about(kind, name)) for name, default in summary["options"].items()]
+    print_table("options", ("option", "default", "what it is"), options)
+    for note in summary["notes"]:
+        out().print(f"note: {note}", markup=False)
+
+
+def _declared(kind: type[Adapter]) -> dict[str, Any]:
+    """Return what is on every card of a published dataset, whatever its raw folder holds."""
+    if not issubclass(kind, Published):
+        return {"targets": [], "structures": [], "notes": []}
+    return {
+        "targets": [asdict(target) for target in kind.targets],
+        "structures": [asdict(structure) for structure in kind.structures],
+        "notes": kind.all_notes(),
+    }
+
+
+def _about(kind: type[Adapter], option: str) -> str:
+    """Say what an option is, and what may be chosen."""
+    field = kind.model_fields[option]
+    choices = [str(value) for value in get_args(field.annotation) if get_origin(field.annotation) is Literal]
+    listed = f": {', '.join(choices[:-1])} or {choices[-1]}" if choices else ""
+    return f"{field.description or ''}{listed}"
 
 
 def _options(kind: Any) -> dict[str, Any]:
@@ -226,6 +255,21 @@ def _told_presets(presets: Iterable[GroupPreset]) -> str:
     return "; ".join(f"{p.attribute}: {p.name} ({', '.join(p.labels)})" for p in presets)
 
 
+def _told_targets(targets: Sequence[Target]) -> str:
+    """Say what can be predicted: a family of findings in one go, and of long lists of classes how many."""
+    told = [f"{t.name} ({_told_classes(t)})" for t in targets if t.family is None]
+    for family in dict.fromkeys(t.family for t in targets if t.family is not None):
+        mine = [t for t in targets if t.family == family]
+        told.append(f"{family}: {', '.join(t.name for t in mine)} (each {_told_classes(mine[0])})")
+    return "; ".join(told)
+
+
+def _told_classes(target: Target) -> str:
+    if len(target.classes) > _MANY:
+        return f"{len(target.classes)} classes"
+    return ", ".join(f"{name} = positive" if name == target.positive else name for name in target.classes)
+
+
 def _print_dataset(dataset: Dataset) -> None:
     card, counts = dataset.card, dataset.counts
     facts = [
@@ -235,7 +279,7 @@ def _print_dataset(dataset: Dataset) -> None:
         ("source", card.source),
         ("unit", f"subjects are {card.subject}s"),
         ("fingerprint", dataset.fingerprint),
-        ("targets", "; ".join(f"{t.name}: {', '.join(t.classes)}" for t in card.targets)),
+        ("targets", _told_targets(card.targets)),
         ("structures", ", ".join(s.name for s in card.structures)),
         ("attributes", ", ".join(a.name for a in card.attributes)),
         ("groups of papers", _told_presets(card.presets)),

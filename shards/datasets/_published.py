@@ -105,6 +105,11 @@ class Published(Adapter):
         ``_image`` (and ``_mask``) hold absolute paths as texts. ``_source`` is made of ``_image`` where it is not given.
         """
 
+    @classmethod
+    def all_notes(cls) -> tuple[str, ...]:
+        """Return the notes that are on every card of this dataset."""
+        return (*cls.notes, SEGMENTERS_NOTE) if cls.structures else cls.notes
+
     def card(self) -> DatasetCard:
         """Describe the dataset as declared."""
         window, normalise = showing(self.shown) if self.shown is not None else (None, None)
@@ -123,7 +128,7 @@ class Published(Adapter):
             normalise=normalise,
             published=self.published,
             presets=self.presets,
-            notes=(*self.notes, *((SEGMENTERS_NOTE,) if self.structures else ())),
+            notes=self.all_notes(),
         )
 
     def manifest(self) -> pd.DataFrame:

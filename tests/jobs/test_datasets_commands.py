@@ -52,6 +52,28 @@ def test_what_is_missing_of_a_raw_folder_is_said(tmp_path):
     assert "10.7910/DVN/DBW86T" in text
 
 
+def test_what_can_be_predicted_and_what_a_reader_must_know_is_shown_before_anything_is_converted():
+    shown = json.loads(fairray("datasets", "show", "ham10000", "--json").stdout)
+    targets = {target["name"]: target for target in shown["targets"]}
+    assert targets["malignant"]["classes"] == ["benign", "malignant"]
+    assert targets["malignant"]["positive"] == "malignant"
+    assert [structure["name"] for structure in shown["structures"]] == ["lesion"]
+    assert any("A subject is a lesion" in note for note in shown["notes"])
+    assert any("MedSAM" in note for note in shown["notes"])
+    text = " ".join(fairray("datasets", "show", "ham10000").stdout.replace("│", " ").split())
+    assert "malignant (benign, malignant = positive)" in text
+    assert "note: A subject is a lesion" in text
+    assert "subjects are lesions" in text
+
+
+def test_options_of_a_dataset_are_explained_with_their_choices():
+    text = " ".join(fairray("datasets", "show", "chexpert").stdout.replace("│", " ").split())
+    assert "uncertain ignore what an uncertain label (-1) stands for: ignore, zero, one or gloria" in text
+    assert "raw required the publisher's folder" in text
+    assert "findings: enlarged_cardiomediastinum, cardiomegaly," in text
+    assert "condition (114 classes)" in fairray("datasets", "show", "fitzpatrick17k").stdout
+
+
 def test_datasets_that_are_not_open_come_with_instructions(tmp_path):
     for row in json.loads(fairray("datasets", "ls", "--json").stdout):
         if not row["access"]["files"]:
