@@ -1,7 +1,8 @@
 """Asks public archives which files a record has: names, sizes and the checksums that the archive itself gives.
 
-A record is written as ``zenodo:ID``, ``figshare:ARTICLE``, ``dataverse:doi:10.7910/DVN/...`` or a plain address. Scope: public
-records; nothing here can log in, and what needs an agreement is never asked for.
+A record is written as ``zenodo:ID``, ``figshare:ARTICLE``, ``dataverse:doi:10.7910/DVN/...`` or a plain address, with the
+file's name after ``#`` where the address has another. Scope: public records; nothing here can log in, and what needs an
+agreement is never asked for.
 """
 
 from __future__ import annotations
@@ -113,8 +114,8 @@ def open_address(address: str, headers: Mapping[str, str]) -> HTTPResponse:
 
 
 def _plain(address: str) -> RemoteFile:
-    name = unquote(urlsplit(address).path.rsplit("/", 1)[-1])
-    return _checked(RemoteFile(name, address))
+    place, _, name = address.partition("#")
+    return _checked(RemoteFile(name or unquote(urlsplit(place).path.rsplit("/", 1)[-1]), place))
 
 
 def _zenodo(record: str, archives: Archives) -> list[RemoteFile]:

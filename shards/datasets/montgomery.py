@@ -47,7 +47,8 @@ class Montgomery(Published):
         Access(
             "open",
             "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Montgomery-County-CXR-Set/MontgomerySet/",
-            "Download the folders CXR_png, ManualMask and ClinicalReadings.",
+            "Download the folders CXR_png, ManualMask and ClinicalReadings, or the archive that has them.",
+            files=("https://openi.nlm.nih.gov/imgs/collections/NLM-MontgomeryCXRSet.zip",),
             expected=(_IMAGES, *(f"ManualMask/{folder}" for folder in _LUNGS), _READINGS),
         ),
     )

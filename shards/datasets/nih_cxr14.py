@@ -52,6 +52,32 @@ PHRASES = {"Effusion": "Pleural Effusion"}
 _HEALTHY = "No Finding"
 
 
+#: The publisher's direct links to the archives of images, in their order.
+_BOX = "https://nihcc.box.com/shared/static"
+_ARCHIVES = (
+    *(
+        "vfk49d74nhbxq3nqjg0900w5nvkorp5c",
+        "i28rlmbvmfjbl8p2n3ril0pptcmcu9d1",
+        "f1t00wrtdk94satdfb9olcolqx20z2jp",
+    ),
+    *(
+        "0aowwzs5lhjrceb3qp67ahp0rd1l1etg",
+        "v5e3goj22zr6h8tzualxfsqlqaygfbsn",
+        "asi7ikud9jwnkrnkj99jnpfkjdes7l6l",
+    ),
+    *(
+        "jn1b4mw4n6lnh74ovmcjb8y48h8xj07n",
+        "tvpxmn7qyrgl0w8wfh9kqfjskv6nmm1j",
+        "upyy3ml7qdumlgk2rfcvlb9k6gvqq2pj",
+    ),
+    *(
+        "l6nilvfa9cg3s28tqv1qc1olm3gnz54p",
+        "hhq8fkdgvcari67vfhs7ppg2w6ni4jze",
+        "ioqwiy20ihqwyr8pf4c24eazhh281pbu",
+    ),
+)
+
+
 class NihCxr14(Published):
     """The publisher's folder: the table, images in ``images`` or in ``images_001`` ... ``images_012``, lists of the split."""
 
@@ -66,9 +92,12 @@ class NihCxr14(Published):
         Access(
             "open",
             "https://nihcc.app.box.com/v/ChestXray-NIHCC",
-            "Download Data_Entry_2017_v2020.csv, train_val_list.txt, test_list.txt and the twelve archives of images, and "
-            "unpack these in one folder.",
-            expected=(_TABLE[0], *_LISTS, "images"),
+            "Download Data_Entry_2017_v2020.csv, train_val_list.txt and test_list.txt from the page, beside the images; "
+            "without 'datasets fetch', the twelve archives of images too, and unpack them there.",
+            files=tuple(
+                f"{_BOX}/{name}.gz#images_{n:03d}.tar.gz" for n, name in enumerate(_ARCHIVES, start=1)
+            ),
+            expected=(_TABLE[0], *_LISTS, "images*"),
         ),
     )
     source: ClassVar[str] = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
@@ -90,11 +119,11 @@ class NihCxr14(Published):
     listed: ClassVar[tuple[str, ...]] = _IMAGES
 
     def card(self) -> DatasetCard:
-        """Describe the dataset; says so where the publisher's split is not there."""
+        """Describe the dataset, and whose split it has."""
         card = super().card()
-        if _given_split(self.folder()) is not None:
-            return card
         note = f"Converted without the publisher's split: {' and '.join(_LISTS)} were not both there."
+        if _given_split(self.folder()) is not None:
+            note = "Test is the publisher's list of images; val is drawn by patient from the publisher's other list."
         return replace(card, notes=(*card.notes, note))
 
     def rows(self, raw: RawFolder) -> pd.DataFrame:

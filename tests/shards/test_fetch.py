@@ -196,6 +196,14 @@ def test_figshare_and_dataverse_records_are_understood(server):
     assert (images.name, images.checksum) == ("images.zip", "sha256:cd")
 
 
+def test_plain_address_may_carry_the_name_that_the_file_gets(server, tmp_path):
+    server.content["/static/x9.gz"] = BYTES
+    (path,) = fetch([f"{server.root}/static/x9.gz#images_001.bin"], tmp_path)
+    assert (path.name, path.read_bytes()) == ("images_001.bin", BYTES)
+    fetch([f"{server.root}/static/x9.gz#images_001.bin"], tmp_path)
+    assert len(server.asked) == 1
+
+
 def test_records_that_cannot_be_had_are_named(server, tmp_path):
     archives = Archives(zenodo=f"{server.root}/api")
     with pytest.raises(UserError, match="answered 404"):
