@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -218,8 +220,7 @@ def _print_adapter(kind: type[Adapter], summary: dict[str, Any]) -> None:
     if "present" in summary:
         found = [(name, "there" if there else "missing") for name, there in summary["present"].items()]
         print_table("raw folder", ("file or folder", "on this machine"), found)
-    options = [(name, default, _about(kind, name)) for name, default in summary["options"].items()]
-    print_table("options", ("option", "default", "what it is"), options)
+    print_table("options", ("option", "default", "what it is"), _told_options(kind, summary["options"]))
     for note in summary["notes"]:
         out().print(f"note: {note}", markup=False)
 
@@ -235,12 +236,35 @@ def _declared(kind: type[Adapter]) -> dict[str, Any]:
     }
 
 
+def _told_options(kind: type[Adapter], options: dict[str, Any]) -> list[tuple[str, Any, str]]:
+    """Return a row per option; a text that is about several stands once."""
+    rows: list[tuple[str, Any, str]] = []
+    told: dict[str, str] = {}
+    for name, default in options.items():
+        about, first = _about(kind, name), told.setdefault(_documented(kind, name), name)
+        rows.append(
+            (name, default, about if first == name or not _documented(kind, name) else f"see {first}")
+        )
+    return rows
+
+
 def _about(kind: type[Adapter], option: str) -> str:
     """Say what an option is, and what may be chosen."""
     field = kind.model_fields[option]
     choices = [str(value) for value in get_args(field.annotation) if get_origin(field.annotation) is Literal]
-    listed = f": {', '.join(choices[:-1])} or {choices[-1]}" if choices else ""
-    return f"{field.description or ''}{listed}"
+    listed = f" ({', '.join(choices[:-1])} or {choices[-1]})" if choices else ""
+    return f"{field.description or _documented(kind, option)}{listed}".strip()
+
+
+def _documented(kind: type[Adapter], option: str) -> str:
+    """Return what the docstring of a class or one of its bases says of an attribute."""
+    for base in kind.__mro__:
+        text = inspect.cleandoc(base.__doc__ or "")
+        found = re.search(rf"^(?:\w+, )*{option}(?:, \w+)*\n((?: {{4}}.*\n?)+)", text, re.MULTILINE)
+        if found is not None:
+            plain = re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"\1", found[1])
+            return " ".join(plain.replace("`", "").split())
+    return ""
 
 
 def _options(kind: Any) -> dict[str, Any]:

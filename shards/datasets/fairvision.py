@@ -49,7 +49,7 @@ DISEASES: Mapping[str, _Disease] = {
         "AMD",
         (Target("amd", _AMD, positive="AMD"), Target("amd_stage", _STAGES)),
         {
-            **dict.fromkeys(("normal", "not.in.icd.table", "no.amd.diagnosis"), "normal"),
+            **dict.fromkeys(("normal", "not.in.icd.table", "no.amd", "no.amd.diagnosis"), "normal"),
             **dict.fromkeys(("early amd", "early.dry"), "early AMD"),
             **dict.fromkeys(("intermediate amd", "intermediate.dry"), "intermediate AMD"),
             **dict.fromkeys(
@@ -127,7 +127,10 @@ class FairVision(harvard.Harvard):
         ),
     )
     source: ClassVar[str] = "https://ophai.hms.harvard.edu/datasets/harvard-fairvision30k"
+    #: Of all three; a card has those of its disease.
+    targets: ClassVar[tuple[Target, ...]] = tuple(t for one in DISEASES.values() for t in one.targets)
     notes: ClassVar[tuple[str, ...]] = (
+        "Each disease is a dataset of its own (fairvision-glaucoma, fairvision-amd, fairvision-dr) with its own target.",
         "Splits are those of column use of the publisher's table.",
         "Whether a person is in the sets of two diseases is not published; do not pool them.",
     )

@@ -146,9 +146,14 @@ class MimicCxr(Published):
     )
 
     def card(self) -> DatasetCard:
-        """Describe the dataset; what uncertain labels count as is said."""
-        card = super().card()
-        return replace(card, notes=(*card.notes, UNCERTAIN_NOTES[self.uncertain]))
+        """Describe the dataset: what uncertain labels count as, and whose split it has."""
+        card, given = super().card(), self.folder().find(*_either(_SPLIT)) is not None
+        split = (
+            "Splits are the publisher's."
+            if given
+            else f"Converted without the publisher's split: no {_SPLIT}."
+        )
+        return replace(card, notes=(*card.notes, UNCERTAIN_NOTES[self.uncertain], split))
 
     def rows(self, raw: RawFolder) -> pd.DataFrame:
         """Join images with their studies' labels, their patients and, where there is one, the publisher's split."""

@@ -12,6 +12,13 @@ def fairray(*arguments):
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
+def options_of(name):
+    """Return the rows of the table of options: name, default, meaning; continued lines are left out."""
+    text = fairray("datasets", "show", name).stdout.split("options", 1)[1]
+    lines = [[cell.strip() for cell in line.split("│")] for line in text.splitlines() if "│" in line]
+    return [line for line in lines if line[0]]
+
+
 def refused(*arguments):
     """Run as the installed command does: the exit code and what a user reads."""
     done = fairray(*arguments)
@@ -68,9 +75,11 @@ def test_what_can_be_predicted_and_what_a_reader_must_know_is_shown_before_anyth
 
 def test_options_of_a_dataset_are_explained_with_their_choices():
     text = " ".join(fairray("datasets", "show", "chexpert").stdout.replace("│", " ").split())
-    assert "uncertain ignore what an uncertain label (-1) stands for: ignore, zero, one or gloria" in text
+    assert "uncertain ignore what an uncertain label (-1) stands for (ignore, zero, one or gloria)" in text
     assert "raw required the publisher's folder" in text
     assert "findings: enlarged_cardiomediastinum, cardiomegaly," in text
+    described = {line[0]: line[2] for line in options_of("table")}
+    assert all(described.values()), described
     assert "condition (114 classes)" in fairray("datasets", "show", "fitzpatrick17k").stdout
 
 

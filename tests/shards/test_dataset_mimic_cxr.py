@@ -300,6 +300,14 @@ def test_bad_rows_and_files_are_rejected_one_by_one(options, tmp_path):
     )
 
 
+def test_without_its_table_splits_are_drawn_and_the_card_says_so(options):
+    adapter = make_adapter("mimic-cxr", options)
+    assert "Splits are the publisher's." in adapter.card().notes
+    (options["raw"] / TABLES.format("split")).unlink()
+    assert "split" not in adapter.manifest().columns
+    assert any(note.startswith("Converted without the publisher's split") for note in adapter.card().notes)
+
+
 def test_the_card_says_what_a_reader_must_know(options):
     card = make_adapter("mimic-cxr", options).card()
     text = " ".join(card.notes)

@@ -135,10 +135,13 @@ def test_the_publishers_test_list_is_kept_and_val_is_carved_out_of_its_train_by_
 
 def test_without_its_lists_splits_are_drawn_and_the_card_says_so(raw):
     told = "Converted without the publisher's split"
+    given = "Test is the publisher's list"
     assert not any(note.startswith(told) for note in adapter(raw).card().notes)
+    assert any(note.startswith(given) for note in adapter(raw).card().notes)
     (raw / "test_list.txt").unlink()
     assert "split" not in adapter(raw).manifest().columns
     assert any(note.startswith(told) for note in adapter(raw).card().notes)
+    assert not any(note.startswith(given) for note in adapter(raw).card().notes)
 
 
 def test_an_image_in_both_lists_is_refused(raw):

@@ -39,6 +39,13 @@ TRAINED_ON = {
     "nih-cxr14": ("RAD-DINO", "MedMAE", "C2L"),
     "nih-6x200": ("RAD-DINO", "MedMAE", "C2L"),
 }
+#: What a refusal says of each kind of access.
+HOW = {
+    "open": "can be downloaded by anyone",
+    "registration": "needs a registration",
+    "request": "given on request",
+    "credentialed": "needs credentialed access",
+}
 SEGMENTERS = ("MedSAM", "SAM-Med2D", "SAM-Med3D", "SegVol", "LVM-Med")
 
 
@@ -167,4 +174,5 @@ def test_empty_folder_is_refused_with_the_page_to_get_it_from(name, tmp_path):
     with pytest.raises(UserError) as refusal:
         convert(adapter, tmp_path / "out", ConvertOptions(workers=1))
     assert adapter.facts.access.page in str(refusal.value)
+    assert HOW[adapter.facts.access.kind] in str(refusal.value)
     assert str(tmp_path / "empty") in str(refusal.value)
