@@ -86,7 +86,7 @@ class RawFolder:
         separator: str = ",",
         positions: Sequence[str] = (),
     ) -> pd.DataFrame:
-        """Read the first of several tables that is there (CSV, gzipped CSV or Excel) as texts.
+        """Read the first of several tables that is there (CSV, gzipped CSV, TAB or Excel) as texts.
 
         Parameters
         ----------
@@ -162,6 +162,14 @@ class RawFolder:
         )
 
 
+def _has_tabs(path: Path) -> bool:
+    """Return whether a table is one of tabs, as Dataverse hands out what was uploaded with commas."""
+    if path.suffix.lower() not in (".tab", ".tsv"):
+        return False
+    with path.open("rb") as file:
+        return b"\t" in file.readline()
+
+
 def _read_table(
     path: Path, sheet: str | int, separator: str, positions: Sequence[str]
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -173,7 +181,7 @@ def _read_table(
         header = [str(name).strip() for name in raw.columns]
     else:
         options: dict[str, Any] = {
-            "sep": separator,
+            "sep": "\t" if _has_tabs(path) else separator,
             "dtype": str,
             "keep_default_na": False,
             "encoding": "utf-8-sig",

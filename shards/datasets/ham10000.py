@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from shards.datasets._raw_folder import RawFolder
 
-_METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata")
-_IMAGES = ("HAM10000_images", "HAM10000_images_part_1", "HAM10000_images_part_2")
+_METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab")
+#: Both parts in one folder, or in ``HAM10000_images_part_1`` and ``_2``; some copies add the size to the name.
+_IMAGES = "HAM10000_images*/*.jpg"
 _MASKS = "HAM10000_segmentations_lesion_tschandl"
 _COLUMNS = ("lesion_id", "image_id", "dx", "age", "sex", "localization")
 
@@ -108,7 +109,7 @@ class Ham10000(Published):
     )
     mask_codes: ClassVar[Mapping[int, int]] = {255: 255}
     landmarks: ClassVar[tuple[str, ...]] = _METADATA
-    listed: ClassVar[tuple[str, ...]] = tuple(f"{folder}/*.jpg" for folder in _IMAGES)
+    listed: ClassVar[tuple[str, ...]] = (_IMAGES,)
 
     def card(self) -> DatasetCard:
         """Describe the dataset; masks and the source of images are there or not, as the publisher's files are."""
@@ -123,8 +124,8 @@ class Ham10000(Published):
     def rows(self, raw: RawFolder) -> pd.DataFrame:
         """Turn the metadata into rows."""
         facts = raw.table(*_METADATA, columns=_COLUMNS)
-        raw.need(*_IMAGES)
-        places = {path.stem: str(path) for path in raw.files(*self.listed)}
+        home = raw.match(_IMAGES).parent
+        places = {path.stem: str(path) for path in raw.files(_IMAGES)}
         rows = facts[["dx"]].assign(
             sample_id=facts["image_id"],
             subject_id=facts["lesion_id"],
@@ -133,9 +134,7 @@ class Ham10000(Published):
             dx_type=kept(facts["dx_type"]) if "dx_type" in facts.columns else None,
             age=years(facts["age"]),
             localization=kept(facts["localization"]),
-            _image=[
-                places.get(name, str(raw.path / _IMAGES[0] / f"{name}.jpg")) for name in facts["image_id"]
-            ],
+            _image=[places.get(name, str(home / f"{name}.jpg")) for name in facts["image_id"]],
         )
         for name, positive in _MALIGNANT.items():
             rows[name] = [_BINARY[dx in positive] if dx in DIAGNOSES else None for dx in facts["dx"]]

@@ -1,3 +1,4 @@
+import csv
 import os
 import shutil
 from pathlib import Path
@@ -101,6 +102,19 @@ def test_publishers_two_parts_and_name_without_ending_are_found(ham):
         assert all(Path(path).is_file() for path in manifest["_image"])
 
 
+@pytest.mark.parametrize("separator", ["\t", ","])
+def test_the_archives_own_copy_of_the_table_and_a_folder_of_both_parts_are_found(ham, separator):
+    expected = adapter(ham).manifest()
+    table = pd.read_csv(ham / "HAM10000_metadata.csv", dtype=str, keep_default_na=False)
+    table.to_csv(ham / "HAM10000_metadata.tab", sep=separator, index=False, quoting=csv.QUOTE_NONNUMERIC)
+    (ham / "HAM10000_metadata.csv").unlink()
+    (ham / "HAM10000_images").rename(ham / "HAM10000_images_combined_600x450")
+    found = adapter(ham).manifest()
+    places = ["_image", "_source"]
+    assert found.drop(columns=places).equals(expected.drop(columns=places))
+    assert all(Path(path).is_file() for path in found["_image"])
+
+
 def test_without_masks_it_is_a_classification_dataset(ham, tmp_path):
     shutil.rmtree(ham / "HAM10000_segmentations_lesion_tschandl")
     dataset = convert(adapter(ham), tmp_path / "out", ONE)
@@ -146,7 +160,7 @@ def test_wrong_folders_and_tables_are_told(ham, tmp_path):
         adapter(ham).manifest()
     table.to_csv(ham / "HAM10000_metadata.csv", index=False)
     shutil.rmtree(ham / "HAM10000_images")
-    with pytest.raises(UserError, match="lacks HAM10000_images or HAM10000_images_part_1"):
+    with pytest.raises(UserError, match=r"has no file that matches HAM10000_images\*/\*\.jpg"):
         adapter(ham).manifest()
 
 
