@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,12 @@ from shards.earlier import Earlier, look, make_folder, note, only_one
 from shards.errors import UserError
 from shards.files import digest
 from shards.index import rejected_row, rejected_schema, write_table
-from shards.manifest import CheckedManifest, Row, check_manifest, file_stamps, rarest_class_strata
+from shards.manifest import CheckedManifest, check_manifest, rarest_class_strata
 from shards.options import ConvertOptions, ConvertProgress
 from shards.pool import write_shards
 from shards.split_lists import apply_split_list
 from shards.splits import SPLITS, Subject, assign_splits
+from shards.stamps import row_stamps
 from shards.writer import ShardJob, ShardResult, adapter_json, load_result
 
 __all__ = ["ConvertOptions", "ConvertProgress", "ShardWriter", "convert", "convert_to"]
@@ -128,7 +129,8 @@ def _convert(
     writer: ShardWriter,
 ) -> Dataset:
     card, checked = prepare(adapter, options)
-    identity = _identity(adapter, card, checked, options)
+    stamps = row_stamps(checked.rows)
+    identity = _identity(adapter, card, checked, stamps, options)
     earlier = look(out, card, options, checked)
     if earlier.identity == identity:
         clear(out)
@@ -136,7 +138,7 @@ def _convert(
     splits = draw_splits(checked, card, earlier.splits, options)
     try:
         note(out, card, options, earlier.splits)
-        jobs = _jobs(adapter, card, checked.rows, splits, options)
+        jobs = _jobs(adapter, card, checked, stamps, splits, options)
         results = _run(jobs, out, writer, earlier, _Tally(checked, len(jobs), progress))
         rejected = _rejected_rows(checked, splits, results)
         _check_budget(out, card, rejected, len(checked.rows) + len(checked.rejected), options, earlier)
@@ -146,14 +148,20 @@ def _convert(
     return open_dataset(out)
 
 
-def _identity(adapter: Adapter, card: DatasetCard, checked: CheckedManifest, options: ConvertOptions) -> str:
+def _identity(
+    adapter: Adapter,
+    card: DatasetCard,
+    checked: CheckedManifest,
+    stamps: Sequence[str],
+    options: ConvertOptions,
+) -> str:
     return digest(
         {
             "format": FORMAT,
             "adapter": adapter_json(adapter),
             "card": card.to_json(),
             "conversion": options.determining(),
-            "rows": [[row.values, file_stamps(row)] for row in checked.rows],
+            "rows": list(stamps),
             "rejected": [rejected_row(rejection) for rejection in checked.rejected],
         }
     )
@@ -190,17 +198,23 @@ def draw_splits(
 def _jobs(
     adapter: Adapter,
     card: DatasetCard,
-    rows: tuple[Row, ...],
+    checked: CheckedManifest,
+    stamps: Sequence[str],
     splits: Mapping[str, str],
     options: ConvertOptions,
 ) -> list[ShardJob]:
     jobs: list[ShardJob] = []
     most = min(options.samples_per_shard, adapter.most_per_shard)
     for split in SPLITS:
-        mine = [row for row in rows if splits[row.subject_id] == split]
+        mine = [
+            (row, stamp)
+            for row, stamp in zip(checked.rows, stamps, strict=True)
+            if splits[row.subject_id] == split
+        ]
         for number, start in enumerate(range(0, len(mine), most)):
-            chunk = tuple(mine[start : start + most])
-            jobs.append(ShardJob(f"{split}-{number:06d}.tar", split, adapter, card, chunk, options.max_side))
+            rows, stamped = zip(*mine[start : start + most], strict=True)
+            name = f"{split}-{number:06d}.tar"
+            jobs.append(ShardJob(name, split, adapter, card, rows, stamped, options.max_side))
     return jobs
 
 

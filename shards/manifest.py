@@ -5,16 +5,17 @@ reason; what would make the whole table meaningless (no subject, a subject in tw
 a UserError.
 
 Columns that start with ``_`` are the adapter's own. Of these, ``_source`` names the raw file for people
-(relative to the raw folder) and goes to the index; any other that holds an absolute path (or a list of them) stands
-for that file's content, so its size and time of change decide whether a finished shard is still good.
+(relative to the raw folder) and goes to the index; any other that holds an absolute path (or several) stands
+for that file's content (see :mod:`shards.stamps`).
 """
 
 from __future__ import annotations
 
+import gc
 import math
-import os
-import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,41 @@ RESERVED = frozenset(
 )
 
 
-@dataclass(frozen=True)
+class Record(Mapping[str, Any]):
+    """One row of a table, read-only. All rows share the names of their columns: a dict each would need four times the memory.
+
+    Parameters
+    ----------
+    places
+        Column -> its place in `cells`.
+    cells
+        The row's values, by the names of their columns.
+    """
+
+    __slots__ = ("_places", "cells")
+
+    def __init__(self, places: Mapping[str, int], cells: tuple[Any, ...]) -> None:
+        self._places = places
+        self.cells = cells
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of a column (KeyError where there is none)."""
+        return self.cells[self._places[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the columns."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """Count the columns."""
+        return len(self.cells)
+
+    def __repr__(self) -> str:
+        """Show it as a dict."""
+        return f"Record({dict(self)})"
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One sample to convert; all values are plain Python (unknown is None).
 
@@ -71,10 +106,10 @@ class Row:
     attributes: Mapping[str, str | float | None]
     published: Mapping[str, str | None]
     source: str | None
-    values: Mapping[str, Any]
+    values: Record
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """A sample left out, with the reason: a row of ``rejected.parquet``."""
 
@@ -122,63 +157,25 @@ def check_manifest(frame: pd.DataFrame, card: DatasetCard) -> CheckedManifest:
         two splits, or an attribute that is to be a number and is not.
     """
     _check_columns(frame, card)
-    records = plain_records(frame)
-    if not records:
+    table = {str(name): _plain_cells(frame[name].tolist()) for name in sorted(frame.columns, key=str)}
+    with _no_collection():
+        rows = list(_rows(table, card))
+    if not rows:
         raise UserError(f"the manifest of {card.name!r} has no rows; check the raw folder and the options.")
-    unfit = [_unfit(record, card) for record in records if record.get("_reject") is not None]
-    rows = [_row(record, card) for record in records if record.get("_reject") is None]
-    _check_subjects(rows, card)
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.sample_id] = counts.get(row.sample_id, 0) + 1
-    good: list[Row] = []
+    fit = [row for row in rows if row.values.get("_reject") is None]
+    _check_subjects(fit, card)
+    counts = Counter(row.sample_id for row in fit)
+    doubtful = [t for t in card.targets if not {*_texts(table[t.name])} <= {None, *t.classes}]
+    unfit = [_unfit(row) for row in rows if row.values.get("_reject") is not None]
     rejected: list[Rejection] = sorted(unfit, key=lambda r: (r.sample_id or "", r.source or ""))
-    for row in sorted(rows, key=lambda r: r.sample_id):
-        finding = _finding(row, card.targets, counts[row.sample_id])
+    good: list[Row] = []
+    for row in sorted(fit, key=lambda r: r.sample_id):
+        finding = _finding(row, doubtful, counts[row.sample_id])
         if finding is None:
             good.append(row)
         else:
             rejected.append(reject(row, *finding))
     return CheckedManifest(tuple(good), tuple(rejected))
-
-
-def plain_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a table's rows as plain Python values, every kind of missing value as None."""
-    columns = [[_plain(value) for value in frame[name].tolist()] for name in frame.columns]
-    names = [str(name) for name in frame.columns]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-def file_stamps(row: Row) -> dict[str, tuple[int, int] | None]:
-    """Return (bytes, time of change in ns) of every raw file that a row names, also in lists; None for absent files.
-
-    A folder (of a DICOM series) has the bytes of all its files and the time of its newest change.
-    """
-    stamps: dict[str, tuple[int, int] | None] = {}
-    for name, value in row.values.items():
-        if name.startswith("_") and name != "_source":
-            stamps.update((key, _stamp(path)) for key, path in _paths(name, value))
-    return stamps
-
-
-def _paths(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield every absolute path in a value, with a name for it."""
-    if isinstance(value, str) and value.startswith("/"):
-        yield name, value
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            yield from _paths(f"{name}[{place}]", item)
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-        if not stat.S_ISDIR(found.st_mode):
-            return found.st_size, found.st_mtime_ns
-        inside = [entry.stat() for entry in os.scandir(path)]
-    except (OSError, ValueError):
-        return None
-    return sum(one.st_size for one in inside), max(one.st_mtime_ns for one in [found, *inside])
 
 
 def rarest_class_strata(rows: Iterable[Row], target: str | None) -> dict[str, str]:
@@ -222,36 +219,78 @@ def _check_columns(frame: pd.DataFrame, card: DatasetCard) -> None:
         raise UserError(f"the manifest of {card.name!r} has two columns called {twice!r}; rename one.")
 
 
-def _row(record: Mapping[str, Any], card: DatasetCard) -> Row:
-    return Row(
-        sample_id=_text(record["sample_id"]) or "",
-        subject_id=_text(record["subject_id"]) or "",
-        given_split=_text(record.get("split")),
-        targets={t.name: _text(record[t.name]) for t in card.targets},
-        attributes={a.name: _attribute(record[a.name], a, record) for a in card.attributes},
-        published={name: _text(record[name]) for name in card.published},
-        source=_text(record.get("_source")),
-        values=record,
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from looking for garbage among a million rows again and again while they are made."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _rows(table: Mapping[str, list[Any]], card: DatasetCard) -> Iterator[Row]:
+    """Yield the rows of a table of plain values, given by its columns."""
+    ids = table["sample_id"]
+    nothing: list[Any] = [None] * len(ids)
+    names = [attribute.name for attribute in card.attributes]
+    attributes = [_attributes(table[attribute.name], attribute, ids) for attribute in card.attributes]
+    places = {name: place for place, name in enumerate(table)}
+    columns = zip(
+        [text or "" for text in _texts(ids)],
+        [text or "" for text in _texts(table["subject_id"])],
+        _texts(table.get("split", nothing)),
+        _mappings([target.name for target in card.targets], table),
+        zip(*attributes, strict=True) if attributes else [()] * len(ids),
+        _mappings(card.published, table),
+        _texts(table.get("_source", nothing)),
+        zip(*table.values(), strict=True),
+        strict=True,
     )
+    for sample, subject, split, targets, values, published, source, cells in columns:
+        facts = dict(zip(names, values, strict=True))
+        yield Row(sample, subject, split, targets, facts, published, source, Record(places, cells))
 
 
-def _unfit(record: Mapping[str, Any], card: DatasetCard) -> Rejection:
+def _mappings(names: Sequence[str], table: Mapping[str, list[Any]]) -> Iterator[Mapping[str, str | None]]:
+    """Yield some columns as texts, row by row; equal rows are one object, for there are many of few kinds."""
+    if not names:
+        yield from ({} for _ in table["sample_id"])
+        return
+    columns = zip(*(_texts(table[name]) for name in names), strict=True)
+    made: dict[tuple[str | None, ...], Mapping[str, str | None]] = {}
+    for values in columns:
+        known = made.get(values)
+        if known is None:
+            known = made[values] = dict(zip(names, values, strict=True))
+        yield known
+
+
+def _unfit(row: Row) -> Rejection:
     """Turn a row that the adapter itself found unfit into its rejection; it may lack a subject."""
-    described = {name: _text(record.get(name)) for name in card.published}
-    row = _row({"subject_id": None, **record, **described}, card)
-    return reject(row, str(record["_reject"]), str(record.get("_detail") or ""), split=row.given_split)
+    reason, detail = row.values["_reject"], row.values.get("_detail")
+    return reject(row, str(reason), str(detail or ""), split=row.given_split)
 
 
-def _attribute(value: Any, attribute: Attribute, record: Mapping[str, Any]) -> str | float | None:
-    if value is None or attribute.kind == "category":
-        return _text(value)
+def _attributes(cells: list[Any], attribute: Attribute, ids: list[Any]) -> Sequence[str | float | None]:
+    if attribute.kind == "category":
+        return _texts(cells)
+    return [
+        None if value is None else _number(value, attribute, name)
+        for value, name in zip(cells, ids, strict=True)
+    ]
+
+
+def _number(value: Any, attribute: Attribute, sample: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
         raise UserError(
-            f"attribute {attribute.name!r} of sample {record['sample_id']!r} must be a finite number, got "
+            f"attribute {attribute.name!r} of sample {sample!r} must be a finite number, got "
             f"{value!r}. Declare the attribute as a category, or list the value among the unknown ones."
         )
     return number
@@ -302,23 +341,39 @@ def _finding(row: Row, targets: Iterable[Target], count: int) -> tuple[str, str]
     return None
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
+#: Kinds of cells that are plain as they are, and of those that are texts: a column of these alone needs no look at each cell,
+#: of which there are millions.
+_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+_TEXTS = frozenset({str, type(None)})
+
+
+def _texts(cells: list[Any]) -> list[str | None]:
+    """Return plain values as texts; the empty text is unknown."""
+    if _TEXTS.issuperset(map(type, cells)):
+        return [cell or None for cell in cells] if "" in cells else cells
+    return [None if cell is None or cell == "" else str(cell) for cell in cells]
+
+
+def _plain_cells(cells: list[Any]) -> list[Any]:
+    """Return a column's cells as plain Python values, every kind of missing value as None."""
+    if _AS_THEY_ARE.issuperset(map(type, cells)):
+        return cells
+    return [cell if type(cell) in _AS_THEY_ARE else _plain(cell) for cell in cells]
 
 
 def _plain(value: Any) -> Any:
-    import pandas as pd
-
-    if isinstance(value, str | bool | int) or value is None:
+    if isinstance(value, (str, int)) or value is None:
         return value
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if value == value else None
+    if isinstance(value, (list, tuple)):
+        return _plain_cells(list(value))
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
-    if pd.isna(value):
-        return None
-    return value if isinstance(value, float) else str(value)
+    import pandas as pd
+
+    return None if pd.isna(value) else str(value)

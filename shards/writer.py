@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from shards.dataset import FORMAT
 from shards.files import canonical_json, digest, sha256_file, write_atomically, write_text
 from shards.index import rejected_row
 from shards.keys import encode_key
-from shards.manifest import Row, file_stamps, reject
+from shards.manifest import Row, reject
 from shards.members import Stored, store
 from shards.tar import Block, write_tar
 
@@ -35,6 +34,8 @@ class ShardJob:
         File name, ``<split>-000000.tar``.
     rows
         The samples in their order in the tar; those that turn out unreadable leave a gap.
+    stamps
+        What each row was made of, taken before any raw file is read (:func:`shards.stamps.row_stamps`).
     max_side
         Longer side of the stored pixels at most; None keeps them.
     """
@@ -44,18 +45,19 @@ class ShardJob:
     adapter: Adapter
     card: DatasetCard
     rows: tuple[Row, ...]
+    stamps: tuple[str, ...]
     max_side: int | None
 
-    @cached_property
+    @property
     def identity(self) -> str:
-        """Hash of all that determines the shard's bytes, raw files by size and time of change."""
+        """Hash of all that determines the shard's bytes."""
         described = {
             "format": FORMAT,
             "split": self.split,
             "adapter": adapter_json(self.adapter),
             "card": self.card.to_json(),
             "max_side": self.max_side,
-            "rows": [[row.values, file_stamps(row)] for row in self.rows],
+            "rows": list(self.stamps),
         }
         return digest(described)
 
