@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 LICENCE = "CC BY-NC-ND 4.0"
 STEPS = "Ask for access on the page (non-commercial research), download the folder and unpack its archives."
+#: For the cards of datasets that FairMedFM groups by sex.
+SEX_NOTE = (
+    "FairMedFM's loader compares sexes with the letter M, and the table has words: everybody is in one group, so its results by "
+    "sex say nothing."
+)
 #: Columns of every summary table.
 COLUMNS = ("filename", "age", "gender", "race", "ethnicity", "language", "maritalstatus")
 #: Value of column ``use`` -> our split, and the folders that releases keep that part in.

@@ -62,6 +62,7 @@ class FairVlMed(harvard.Harvard):
     presets: ClassVar[tuple[GroupPreset, ...]] = (*harvard.FAIRMEDFM, *harvard.FAIRCLIP)
     notes: ClassVar[tuple[str, ...]] = (
         "Splits are the publisher's (7,000 / 1,000 / 2,000); FairMedFM merges them and draws its own.",
+        harvard.SEX_NOTE,
         "One image per patient. The clinical notes and their summaries are not converted.",
     )
     landmarks: ClassVar[tuple[str, ...]] = _TABLES

@@ -59,6 +59,7 @@ class Gf3300(harvard.Harvard):
     notes: ClassVar[tuple[str, ...]] = (
         "Splits are the publisher's (2,100 / 300 / 900), its three races have equal shares: shares of races are not those of "
         "a population. FairMedFM merges the splits and draws its own.",
+        harvard.SEX_NOTE,
     )
     landmarks: ClassVar[tuple[str, ...]] = _TABLES
     arrays: ClassVar[tuple[str, ...]] = ("rnflt",)

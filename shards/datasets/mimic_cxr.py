@@ -117,10 +117,10 @@ class MimicCxr(Published):
             "fairmedfm",
             "race",
             "race_raw",
-            ("Non-White", "White"),
-            values=((), _WHITE),
-            otherwise="Non-White",
-            note="FairMedFM takes a patient's first admission and counts unknown, unable to obtain and declined as Non-White.",
+            ("white", "non-white"),
+            values=(_WHITE,),
+            otherwise="non-white",
+            note="FairMedFM takes a patient's first admission and counts unknown, unable to obtain and declined as non-white.",
         ),
     )
     notes: ClassVar[tuple[str, ...]] = (

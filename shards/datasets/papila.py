@@ -74,7 +74,8 @@ class Papila(Published):
     )
     notes: ClassVar[tuple[str, ...]] = (
         "A patient has two eyes, which stay in one split; each eye has a diagnosis of its own.",
-        "Target glaucoma is unknown for suspects, whom FairMedFM drops; target diagnosis has them as a class.",
+        "Target glaucoma is unknown for suspects, whom FairMedFM and MEDFAIR drop (420 eyes are left); "
+        "target diagnosis has them as a class.",
         "The experts' outlines of disc and cup are not converted.",
     )
     landmarks: ClassVar[tuple[str, ...]] = ("ClinicalData", "FundusImages")
