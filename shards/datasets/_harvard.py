@@ -32,8 +32,8 @@ LICENCE = "CC BY-NC-ND 4.0"
 STEPS = "Ask for access on the page (non-commercial research), download the folder and unpack its archives."
 #: For the cards of datasets that FairMedFM groups by sex.
 SEX_NOTE = (
-    "FairMedFM's loader compares sexes with the letter M, and the table has words: everybody is in one group, so its results by "
-    "sex say nothing."
+    "FairMedFM's loader compares sexes with the letter M, but the table has words: all people are in one group, and its "
+    "results by sex may say nothing."
 )
 #: Columns of every summary table.
 COLUMNS = ("filename", "age", "gender", "race", "ethnicity", "language", "maritalstatus")
