@@ -53,7 +53,7 @@ class Adni15T(Published):
             "https://ida.loni.usc.edu",
             "Apply for ADNI, then download the image collection ADNI1:Screening 1.5T (NIfTI) with its CSV list, and unpack "
             "both in one folder.",
-            expected=("ADNI1_Screening_1.5T_8_18_2018.csv", "ADNI/002_S_0295"),
+            expected=("ADNI1_Screening_1.5T*.csv", "ADNI/*_S_*"),
         ),
     )
     source: ClassVar[str] = "https://adni.loni.usc.edu"

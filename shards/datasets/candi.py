@@ -66,9 +66,9 @@ class Candi(Published):
             "https://www.nitrc.org/projects/candi_share",
             "Register with NITRC, download the archives of all four groups (SchizBull 2008) and unpack them in one folder.",
             expected=(
-                "HC_Basic_Demographics.csv",
-                "HC_001/HC_001_procimg.nii.gz",
-                "HC_001/HC_001_seg.nii.gz",
+                *(f"{group}{_TABLE}" for group in _DIAGNOSES),
+                *(f"{group}_*/*{_IMAGE}" for group in ("HC", "SS", "BPD*")),
+                f"*_*/*{_MASK}",
             ),
         ),
     )

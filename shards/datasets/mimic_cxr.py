@@ -90,7 +90,7 @@ class MimicCxr(Published):
             "https://physionet.org/content/mimic-cxr-jpg/2.0.0/",
             "Become a credentialed user of PhysioNet, sign the agreements of MIMIC-CXR-JPG and MIMIC-IV, download both, and "
             "give the folder of MIMIC-IV as 'mimic_iv' or put patients.csv.gz and admissions.csv.gz beside the other tables.",
-            expected=(f"{_METADATA}.gz", f"{_LABELS}.gz", f"{_SPLIT}.gz", "files"),
+            expected=(f"{_METADATA}*", f"{_LABELS}*", f"{_SPLIT}*", "files"),
         ),
     )
     source: ClassVar[str] = "https://physionet.org/content/mimic-cxr-jpg/"

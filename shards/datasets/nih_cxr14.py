@@ -97,7 +97,7 @@ class NihCxr14(Published):
             files=tuple(
                 f"{_BOX}/{name}.gz#images_{n:03d}.tar.gz" for n, name in enumerate(_ARCHIVES, start=1)
             ),
-            expected=(_TABLE[0], *_LISTS, "images*"),
+            expected=("Data_Entry_2017*.csv", *_LISTS, "images*"),
         ),
     )
     source: ClassVar[str] = "https://nihcc.app.box.com/v/ChestXray-NIHCC"

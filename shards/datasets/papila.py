@@ -39,11 +39,11 @@ class Papila(Published):
         Access(
             "open",
             "https://doi.org/10.6084/m9.figshare.14798004",
-            "Download and unpack PAPILA.zip (562 MB).",
+            "Download the archive of the figshare record (about 560 MB) and unpack it.",
             files=("figshare:14798004",),
             expected=(
-                "ClinicalData/patient_data_od.xlsx",
-                "ClinicalData/patient_data_os.xlsx",
+                "ClinicalData/patient_data_od.*",
+                "ClinicalData/patient_data_os.*",
                 "FundusImages",
             ),
         ),

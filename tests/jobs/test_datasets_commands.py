@@ -2,10 +2,11 @@ import json
 
 import pytest
 import yaml
+from replicas import replica
 from typer.testing import CliRunner
 
 from jobs import cli
-from shards.datasets import adapter_names
+from shards.datasets import adapter_class, adapter_names
 
 
 def fairray(*arguments):
@@ -57,6 +58,13 @@ def test_what_is_missing_of_a_raw_folder_is_said(tmp_path):
     text = fairray("datasets", "show", "ham10000", "--raw", tmp_path).stdout
     assert "missing" in text
     assert "10.7910/DVN/DBW86T" in text
+
+
+@pytest.mark.parametrize("name", [n for n in adapter_names() if adapter_class(n).facts.access.expected])
+def test_all_that_is_expected_is_found_in_the_publishers_layout(name, tmp_path):
+    raw = replica(name)(tmp_path / "raw")["raw"]
+    shown = json.loads(fairray("datasets", "show", name, "--raw", raw, "--json").stdout)
+    assert [file for file, there in shown["present"].items() if not there] == []
 
 
 def test_what_can_be_predicted_and_what_a_reader_must_know_is_shown_before_anything_is_converted():
