@@ -3,8 +3,12 @@
 A location is a folder or an address that pyarrow knows (``s3://bucket/name``, ``gs://...``; further settings as pyarrow takes
 them, e.g. ``?endpoint_override=HOST:PORT&scheme=http``). Guarantees: a reader sees a dataset in a bucket only when all of it is
 there (``dataset.json`` goes up last, and away first); an upload that was interrupted goes on with what is missing; what comes
-down is checked against the hashes in ``dataset.json``. Shards are fetched when they are read and kept in the cache folder
-(``FAIRRAY_CACHE``, by default ``~/.cache/fairray``), so each machine loads each of them once.
+down has its name only when it has the hash that ``dataset.json`` says. Shards are fetched when they are read and kept in the
+cache folder (``FAIRRAY_CACHE``, by default ``~/.cache/fairray``), so each machine loads each of them once.
+
+Every version of a dataset that was read has a folder of its own there, and nothing in it is ever changed: a dataset may be
+replaced, and several processes or machines may share a cache, while others read. Trade-off: what is not read any more stays
+until somebody removes the cache, which may be done at any time.
 """
 
 from __future__ import annotations
@@ -17,16 +21,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from shards.errors import UserError
-from shards.files import canonical_json, sha256_file, write_atomically, write_text
+from shards.files import canonical_json, write_atomically, write_text
 
 #: A folder, or an address of an object store as text.
 Location = Path | str
 #: Says whose shards are being copied up, so that another dataset's are never taken for them.
 _MARK = "upload.json"
+#: Folder of the cache in which a dataset is made before it is copied up, and the file that says which version it replaces.
+_MAKING, _BASE = "making", ".base"
 #: Addresses among an adapter's options are known by these; a text such as ``https://...`` is a text.
 _SCHEMES = ("s3", "gs", "gcs", "abfs", "hdfs", "file")
 _DATASET, _SHARDS = "dataset.json", "shards"
@@ -125,16 +131,33 @@ class Bucket:
             with self._system.open_output_stream(self._path(name)) as stream:
                 shutil.copyfileobj(source, stream, 1 << 22)
 
-    def download(self, name: str, path: Path) -> None:
-        """Copy an object down; the file has its name only when all of it is there."""
+    def download(self, name: str, path: Path, sha256: str | None = None) -> None:
+        """Copy an object down; the file has its name only when all of it is there and has the hash, if one is given."""
 
-        def copy(target: Any) -> None:
-            with self._system.open_input_stream(self._path(name)) as stream:
-                shutil.copyfileobj(stream, target, 1 << 22)
+        def copy(target: BinaryIO) -> None:
+            found = hashlib.sha256()
+            for block in self._blocks(name):
+                found.update(block)
+                target.write(block)
+            if sha256 not in (None, found.hexdigest()):
+                what = "shard" if name.startswith(_SHARDS) else "table"
+                raise UserError(
+                    f"{self.address}/{name} is not the {what} that was converted: the dataset was replaced since it was opened "
+                    "(then repeat), or it was altered (then copy the dataset up again)."
+                )
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._told("read", name):
+        try:
             write_atomically(path, copy)
+        except OSError as error:
+            raise UserError(
+                f"cannot keep {name} of {self.address} in {path.parent}: {error.strerror or error}. Make room, or name another "
+                "cache folder in FAIRRAY_CACHE."
+            ) from error
+
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        with self._told("read", name), self._system.open_input_stream(self._path(name)) as stream:
+            while block := stream.read(1 << 22):
+                yield block
 
     def _make_parent(self, name: str) -> None:
         """Make the folder of an object where folders exist (object stores have none)."""
@@ -172,12 +195,14 @@ def publish(folder: Path, address: str) -> None:
     """
     bucket = Bucket(address)
     description = (folder / _DATASET).read_bytes()
-    if bucket.read(_DATASET) == description:
-        return
     value = json.loads(description)
     shards = {shard["name"]: (shard["bytes"], shard["sha256"]) for shard in value["shards"]}
     mark = canonical_json({"shards": {name: list(facts) for name, facts in shards.items()}}).encode()
-    there = bucket.sizes(_SHARDS) if bucket.read(_MARK) == mark else {}
+    known, there = bucket.read(_DATASET) == description, bucket.sizes(_SHARDS)
+    if known and there == {name: size for name, (size, _) in shards.items()}:
+        return
+    if not known and bucket.read(_MARK) != mark:
+        there = {}  # of the same names, but of another dataset
     bucket.remove(_DATASET)
     bucket.write(_MARK, mark)
     for name, (size, _) in shards.items():
@@ -187,6 +212,10 @@ def publish(folder: Path, address: str) -> None:
         bucket.remove(f"{_SHARDS}/{name}")
     for table in _TABLES:
         bucket.upload(folder / table, table)
+    if bucket.read(_MARK) != mark:
+        raise UserError(
+            f"another machine copies a dataset to {address} at the same time; wait for it, then repeat."
+        )
     bucket.write(_DATASET, description)
     bucket.remove(_MARK)
 
@@ -204,7 +233,7 @@ def mirror(address: str) -> Path:
     UserError
         If there is no dataset at the address, or only a part of one.
     """
-    bucket, folder = Bucket(address), cache_folder(address)
+    bucket = Bucket(address)
     description = bucket.read(_DATASET)
     if description is None:
         part = bucket.size(_MARK) is not None
@@ -217,13 +246,14 @@ def mirror(address: str) -> Path:
             )
             + f". Make it with 'fairray shard ... --out {address}'."
         )
-    known = folder / _DATASET
-    if known.is_file() and known.read_bytes() == description:
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)  # another dataset was there
-    for table in _TABLES:
-        bucket.download(table, folder / table)
-    write_text(known, description.decode())
+    folder = _version(address, description)
+    if not all((folder / name).is_file() for name in (*_TABLES, _DATASET)):
+        index, rejected = _TABLES
+        bucket.download(index, folder / index, _hash_of_index(description))
+        bucket.download(rejected, folder / rejected)
+        if bucket.read(_DATASET) != description:
+            raise UserError(f"{address} was replaced while it was read; repeat.")
+        write_text(folder / _DATASET, description.decode())
     return folder
 
 
@@ -237,13 +267,79 @@ def bring(address: str, folder: Path, name: str, sha256: str) -> Path:
     """
     path = folder / _SHARDS / name
     if not path.is_file():
-        Bucket(address).download(f"{_SHARDS}/{name}", path)
-        if sha256_file(path) != sha256:
-            path.unlink(missing_ok=True)
-            raise UserError(
-                f"{address}/{_SHARDS}/{name} is not the shard that was converted; copy the dataset up again."
-            )
+        Bucket(address).download(f"{_SHARDS}/{name}", path, sha256)
     return path
+
+
+def description_of(address: str) -> dict[str, Any] | None:
+    """Return what ``dataset.json`` at an address says, if every shard is there with its size; else None."""
+    bucket = Bucket(address)
+    description = bucket.read(_DATASET)
+    if description is None:
+        return None
+    value: dict[str, Any] = json.loads(description)
+    there = bucket.sizes(_SHARDS)
+    whole = all(there.get(shard["name"]) == shard["bytes"] for shard in value["shards"])
+    return value if whole else None
+
+
+def begin_making(address: str) -> Path:
+    """Return the folder in which the dataset of an address is made; one process at a time.
+
+    It holds what an interrupted conversion left there, or the dataset that is at the address: that one decides which samples
+    must stay and which subjects keep their splits.
+    """
+    folder = cache_folder(address) / _MAKING
+    if Bucket(address).size(_DATASET) is None:
+        return folder  # nothing to go on from, or it was being copied up from here
+    there = mirror(address)
+    base = folder / _BASE
+    if base.is_file() and base.read_text() == there.name:
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)  # made from another version
+    for path in _files(there):
+        _link(path, folder / path.relative_to(there))
+    write_text(base, there.name)
+    return folder
+
+
+def end_making(address: str) -> None:
+    """Make the dataset that was made and copied up the one that is read on this machine."""
+    made = cache_folder(address) / _MAKING
+    folder = _version(address, (made / _DATASET).read_bytes())
+    (made / _BASE).unlink(missing_ok=True)
+    for path in _files(made):
+        target = folder / path.relative_to(made)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def _version(address: str, description: bytes) -> Path:
+    return cache_folder(address) / hashlib.sha256(description).hexdigest()[:16]
+
+
+def _hash_of_index(description: bytes) -> str | None:
+    """Return what a description says; None where it is damaged or of another format, which who opens it tells."""
+    try:
+        return str(json.loads(description)["index_sha256"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files of a dataset that are in a folder, ``dataset.json`` last."""
+    names = [*(f"{_SHARDS}/{path.name}" for path in (folder / _SHARDS).glob("*.tar")), *_TABLES, _DATASET]
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _link(path: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where that cannot be; neither is ever written into."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def brought(value: Any) -> Any:

@@ -20,16 +20,16 @@ import dataclasses
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from shards.adapter import Adapter
-from shards.buckets import Bucket, Location, cache_folder, mirror, publish
+from shards.buckets import Location, begin_making, cache_folder, description_of, end_making, publish
 from shards.card import DatasetCard
 from shards.commit import clear, commit
 from shards.dataset import (
-    DATASET_FILE,
     FORMAT,
     PARTS_FOLDER,
     REJECTED_FILE,
@@ -37,7 +37,7 @@ from shards.dataset import (
     Dataset,
     open_dataset,
 )
-from shards.earlier import Earlier, look, make_folder, note, only_one
+from shards.earlier import Earlier, check_folder, look, make_folder, note, only_one
 from shards.errors import UserError
 from shards.files import digest
 from shards.index import rejected_row, rejected_schema, write_table
@@ -92,10 +92,9 @@ def convert(
     """
     out = Path(out).absolute()
     make_folder(out)
+    check_folder(out)
     with only_one(out):
-        return _convert(
-            adapter, out, options, progress, writer or partial(write_shards, workers=options.workers)
-        )
+        return _convert(_work(adapter, options), out, progress, writer)
 
 
 def convert_to(
@@ -107,64 +106,76 @@ def convert_to(
 ) -> Dataset:
     """Convert a dataset into a folder or an object store.
 
-    For an object store the dataset is made in the folder that stands for it on this machine
-    (:func:`shards.buckets.cache_folder`) and then copied up; both go on after an interruption. Other parameters, result and
-    errors are those of :func:`convert`.
+    For an object store the dataset is made in a folder of this machine's cache (:func:`shards.buckets.begin_making`) and then
+    copied up; both go on after an interruption. Other parameters, result and errors are those of :func:`convert`.
     """
     if isinstance(place, Path):
         return convert(adapter, place, options, progress, writer)
-    if Bucket(place).size(DATASET_FILE) is not None:
-        mirror(place)  # what is there decides which subjects keep their splits
-    folder = cache_folder(place)
-    convert(adapter, folder, options, progress, writer)
-    publish(folder, place)
+    cache = cache_folder(place)
+    make_folder(cache)
+    with only_one(cache):
+        work = _work(adapter, options)
+        there = description_of(place)
+        if there is None or there.get("identity") != work.identity:
+            folder = begin_making(place)
+            make_folder(folder)
+            check_folder(folder)
+            _convert(work, folder, progress, writer)
+            publish(folder, place)
+            end_making(place)
     return open_dataset(place)
 
 
-def _convert(
-    adapter: Adapter,
-    out: Path,
-    options: ConvertOptions,
-    progress: Callable[[ConvertProgress], None] | None,
-    writer: ShardWriter,
-) -> Dataset:
+@dataclass(frozen=True)
+class _Work:
+    """What is to be converted and how; `stamps` are those of the rows of `checked`."""
+
+    adapter: Adapter
+    options: ConvertOptions
+    card: DatasetCard
+    checked: CheckedManifest
+    stamps: Sequence[str]
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of all that determines the dataset."""
+        return digest(
+            {
+                "format": FORMAT,
+                "adapter": adapter_json(self.adapter),
+                "card": self.card.to_json(),
+                "conversion": self.options.determining(),
+                "rows": list(self.stamps),
+                "rejected": [rejected_row(rejection) for rejection in self.checked.rejected],
+            }
+        )
+
+
+def _work(adapter: Adapter, options: ConvertOptions) -> _Work:
     card, checked = prepare(adapter, options)
-    stamps = row_stamps(checked.rows)
-    identity = _identity(adapter, card, checked, stamps, options)
+    return _Work(adapter, options, card, checked, row_stamps(checked.rows))
+
+
+def _convert(
+    work: _Work, out: Path, progress: Callable[[ConvertProgress], None] | None, writer: ShardWriter | None
+) -> Dataset:
+    adapter, options, card, checked = work.adapter, work.options, work.card, work.checked
     earlier = look(out, card, options, checked)
-    if earlier.identity == identity:
+    if earlier.identity == work.identity:
         clear(out)
         return open_dataset(out)
     splits = draw_splits(checked, card, earlier.splits, options)
+    writer = writer or partial(write_shards, workers=options.workers)
     try:
         note(out, card, options, earlier.splits)
-        jobs = _jobs(adapter, card, checked, stamps, splits, options)
+        jobs = _jobs(work, splits)
         results = _run(jobs, out, writer, earlier, _Tally(checked, len(jobs), progress))
         rejected = _rejected_rows(checked, splits, results)
         _check_budget(out, card, rejected, len(checked.rows) + len(checked.rejected), options, earlier)
-        commit(out, adapter, card, options, identity=identity, results=results, rejected=rejected)
+        commit(out, adapter, card, options, identity=work.identity, results=results, rejected=rejected)
     except OSError as error:
         raise _unwritable(out, error) from error
     return open_dataset(out)
-
-
-def _identity(
-    adapter: Adapter,
-    card: DatasetCard,
-    checked: CheckedManifest,
-    stamps: Sequence[str],
-    options: ConvertOptions,
-) -> str:
-    return digest(
-        {
-            "format": FORMAT,
-            "adapter": adapter_json(adapter),
-            "card": card.to_json(),
-            "conversion": options.determining(),
-            "rows": list(stamps),
-            "rejected": [rejected_row(rejection) for rejection in checked.rejected],
-        }
-    )
 
 
 def prepare(adapter: Adapter, options: ConvertOptions) -> tuple[DatasetCard, CheckedManifest]:
@@ -195,26 +206,16 @@ def draw_splits(
     return assign_splits(subjects, known=known, fractions=options.fractions, seed=options.seed)
 
 
-def _jobs(
-    adapter: Adapter,
-    card: DatasetCard,
-    checked: CheckedManifest,
-    stamps: Sequence[str],
-    splits: Mapping[str, str],
-    options: ConvertOptions,
-) -> list[ShardJob]:
+def _jobs(work: _Work, splits: Mapping[str, str]) -> list[ShardJob]:
     jobs: list[ShardJob] = []
-    most = min(options.samples_per_shard, adapter.most_per_shard)
+    most = min(work.options.samples_per_shard, work.adapter.most_per_shard)
+    stamped = list(zip(work.checked.rows, work.stamps, strict=True))
     for split in SPLITS:
-        mine = [
-            (row, stamp)
-            for row, stamp in zip(checked.rows, stamps, strict=True)
-            if splits[row.subject_id] == split
-        ]
+        mine = [(row, stamp) for row, stamp in stamped if splits[row.subject_id] == split]
         for number, start in enumerate(range(0, len(mine), most)):
-            rows, stamped = zip(*mine[start : start + most], strict=True)
+            rows, stamps = zip(*mine[start : start + most], strict=True)
             name = f"{split}-{number:06d}.tar"
-            jobs.append(ShardJob(name, split, adapter, card, rows, stamped, options.max_side))
+            jobs.append(ShardJob(name, split, work.adapter, work.card, rows, stamps, work.options.max_side))
     return jobs
 
 

@@ -148,7 +148,7 @@ class Dataset:
         UserError
             If the file is missing or not the one that was written with the dataset.
         """
-        return _read_parquet(self.path / INDEX_FILE, self.index_sha256)
+        return _read_parquet(self._table_file(INDEX_FILE), self.index_sha256)
 
     @cached_property
     def volumetric(self) -> bool:
@@ -160,7 +160,14 @@ class Dataset:
     @cached_property
     def rejected(self) -> pa.Table:
         """The table ``rejected.parquet``: samples left out, with the reason."""
-        return _read_parquet(self.path / REJECTED_FILE, None)
+        return _read_parquet(self._table_file(REJECTED_FILE), None)
+
+    def _table_file(self, name: str) -> Path:
+        """Return the path of a table, fetched again if the cache was removed since the dataset was opened."""
+        path = self.path / name
+        if self.remote is not None and not path.is_file() and mirror(self.remote) != self.path:
+            raise UserError(f"{self.remote} was replaced since it was opened; repeat.")
+        return path
 
     def shard(self, name: str) -> Shard:
         """Return the shard of that name (UserError when there is none)."""
@@ -212,7 +219,7 @@ class Dataset:
 
     def _read_rows(self, path: Path, rows: list[dict[str, Any]], *, masks: bool) -> Iterator[Sample]:
         try:
-            file = path.open("rb")
+            file = self._open(path)
         except OSError as error:
             text = f"shard {path.name} cannot be opened: {error.strerror}"
             yield from (_failed(row, "missing", text) for row in rows)
@@ -220,6 +227,14 @@ class Dataset:
         with file:
             for row in rows:
                 yield self._read_row(file, row, masks=masks)
+
+    def _open(self, path: Path) -> BinaryIO:
+        try:
+            return path.open("rb")
+        except FileNotFoundError:
+            if self.remote is None:
+                raise
+            return self.shard_file(path.name).open("rb")  # the cache was removed just now
 
     def _read_row(self, file: BinaryIO, row: Mapping[str, Any], *, masks: bool) -> Sample:
         from shards.adapter import UnreadableSample
@@ -392,7 +407,8 @@ def _read_parquet(path: Path, expected: str | None) -> pa.Table:
         raise UserError(f"{path} is missing; convert the dataset again into a new folder.")
     if expected is not None and sha256_file(path) != expected:
         raise UserError(
-            f"{path} is not the file that was written with its {DATASET_FILE}; convert the dataset again into a new folder."
+            f"{path} is not the file that was written with its {DATASET_FILE}. If the dataset was converted anew since it was "
+            "opened, repeat; else convert it again into a new folder."
         )
     try:
         with pq.ParquetFile(path) as file:  # unlike read_table, this does not import pandas

@@ -47,12 +47,11 @@ class Earlier:
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder of a dataset, or make sure that it is one (UserError)."""
+    """Make a folder, or make sure that it is one (UserError)."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {out}: {error.strerror}. Choose another place.") from error
-    check_folder(out)
 
 
 def check_folder(out: Path) -> None:

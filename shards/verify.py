@@ -49,11 +49,10 @@ class Problem:
     sample_ids: tuple[str, ...] = ()
 
 
-def verify(dataset: Dataset, cache: Path | None) -> tuple[Problem, ...]:
+def verify(dataset: Dataset, cache: Path | None, *, fetch: bool = False) -> tuple[Problem, ...]:
     """Compare a dataset's files with what was written.
 
-    Of a dataset in an object store, shards that are not on this machine are compared by size; their bytes are checked when
-    they are fetched.
+    Of a dataset in an object store, what is there is compared by size; bytes are checked when they are fetched.
 
     Parameters
     ----------
@@ -61,6 +60,8 @@ def verify(dataset: Dataset, cache: Path | None) -> tuple[Problem, ...]:
         The dataset.
     cache
         JSON file that keeps the hashes for the next time; None to compute them all and keep none.
+    fetch
+        Whether to fetch the shards that are not on this machine yet, to check their bytes too.
 
     Returns
     -------
@@ -79,8 +80,10 @@ def verify(dataset: Dataset, cache: Path | None) -> tuple[Problem, ...]:
     remote = Bucket(dataset.remote).sizes(SHARDS_FOLDER) if dataset.remote is not None else {}
     for shard in dataset.shards:
         path = folder / shard.name
+        if dataset.remote is not None or not path.is_file():
+            elsewhere = _elsewhere(dataset, shard, remote.get(shard.name))
+            problems += elsewhere or (_fetched(dataset, shard) if fetch else [])
         if not path.is_file():
-            problems += _elsewhere(dataset, shard, remote.get(shard.name))
             continue
         entry = _entry(path, kept.get(str(path)))
         hashes[str(path)] = entry
@@ -109,6 +112,14 @@ def _elsewhere(dataset: Dataset, shard: Shard, size: int | None) -> list[Problem
         return []
     kind: Kind = "truncated" if size < shard.bytes else "altered"
     return [_problem(dataset, shard, kind, f"shard {shard.name} has {size} bytes, expected {shard.bytes}")]
+
+
+def _fetched(dataset: Dataset, shard: Shard) -> list[Problem]:
+    try:
+        dataset.shard_file(shard.name)
+    except UserError as error:
+        return [Problem(shard.name, "altered", str(error), _unreadable(dataset, shard))]
+    return []
 
 
 def _entry(path: Path, kept: Any) -> dict[str, Any]:

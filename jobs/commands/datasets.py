@@ -104,6 +104,7 @@ def show(name: str, raw: Path | None, as_json: bool) -> int:
             print_json(
                 {
                     **dataset.card.to_json(),
+                    "task": dataset.card.task,
                     "fingerprint": dataset.fingerprint,
                     "counts": asdict(dataset.counts),
                     "audit": dataset.audit.to_json(),
@@ -165,10 +166,7 @@ def fetch_one(name: str, folder: Path, *, offline: bool) -> int:
 def verify_one(place: Location) -> int:
     """Check every shard; those of an object store are fetched for it."""
     dataset = open_dataset(place)
-    if dataset.remote is not None:
-        for shard in dataset.shards:
-            dataset.shard_file(shard.name)
-    problems = verify(dataset, None)
+    problems = verify(dataset, None, fetch=dataset.remote is not None)
     for problem in problems:
         say(f"{problem.file}: {problem.kind}: {problem.detail}")
     if not problems:
@@ -184,7 +182,10 @@ def _adapter(name: str, raw: Location | None, overrides: Sequence[str]) -> Adapt
         key, equals, value = override.partition("=")
         if not equals:
             raise UserError(f"option {override!r} must look like key=value, e.g. subjects=200.")
-        options[key] = yaml.safe_load(value)
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"option {override!r} has a value that is no YAML: {error}.") from error
     return make_adapter(name, brought(options))
 
 

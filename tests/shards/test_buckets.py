@@ -2,13 +2,17 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
+from urllib.parse import quote
 
 import pytest
 from pyarrow.fs import S3FileSystem
 
+from shards import buckets
+from shards import dataset as dataset_module
 from shards.buckets import Bucket, brought, cache_folder, mirror, publish
 from shards.convert import ConvertOptions, convert, convert_to
 from shards.dataset import is_dataset, open_dataset
@@ -167,6 +171,186 @@ def test_what_is_not_there_is_named(address, tmp_path):
         open_dataset("nothing://x/y")
     assert cache_folder(address) != cache_folder(address + "2")
     assert json.dumps(str(cache_folder(address))).count("phantoms") == 1
+
+
+def elsewhere(monkeypatch, tmp_path, name="other machine"):
+    monkeypatch.setenv("FAIRRAY_CACHE", str(tmp_path / name))
+
+
+def test_dataset_that_is_replaced_while_it_is_read_gives_its_own_samples_or_none(
+    address, adapter, monkeypatch, tmp_path
+):
+    convert_to(adapter, address, OPTIONS)
+    elsewhere(monkeypatch, tmp_path)
+    old = open_dataset(address)
+    fetched, other = [shard.name for shard in old.shards if shard.split == "train"][:2]
+    before = [sample.image.tobytes() for sample in old.read(fetched, masks=False)]
+    new = convert(make_adapter("phantom-cxr", {"subjects": 12, "seed": 1}), tmp_path / "new", OPTIONS)
+    assert {shard.name for shard in new.shards} == {shard.name for shard in old.shards}
+    publish(new.path, address)
+    assert pixels(open_dataset(address)) == pixels(new)  # another process, with the same cache
+    assert [sample.image.tobytes() for sample in old.read(fetched, masks=False)] == before
+    with pytest.raises(UserError, match="the dataset was replaced since it was opened"):
+        list(old.read(other, masks=False))
+    assert pixels(open_dataset(address)) == pixels(new)
+
+
+def test_table_that_is_exchanged_while_it_comes_down_is_never_taken(address, adapter, monkeypatch, tmp_path):
+    convert_to(adapter, address, OPTIONS)
+    smaller = convert(make_adapter("phantom-cxr", {"subjects": 5}), tmp_path / "smaller", OPTIONS)
+    elsewhere(monkeypatch, tmp_path)
+    download = Bucket.download
+
+    def replaced(bucket, name, *given):
+        monkeypatch.setattr(Bucket, "download", download)
+        publish(smaller.path, address)
+        download(bucket, name, *given)
+
+    monkeypatch.setattr(Bucket, "download", replaced)
+    with pytest.raises(UserError, match="is not the table that was converted: the dataset was replaced"):
+        open_dataset(address)
+    assert pixels(open_dataset(address)) == pixels(smaller)
+
+
+def test_processes_that_open_a_dataset_at_once_do_not_disturb_each_other(
+    address, adapter, monkeypatch, tmp_path
+):
+    made = pixels(convert_to(adapter, address, OPTIONS))
+    elsewhere(monkeypatch, tmp_path)
+    download, opened = Bucket.download, []
+
+    def meanwhile(bucket, name, *given):
+        monkeypatch.setattr(Bucket, "download", download)
+        download(bucket, name, *given)
+        opened.append(open_dataset(address))
+        assert pixels(opened[0]) == made
+
+    monkeypatch.setattr(Bucket, "download", meanwhile)
+    assert pixels(open_dataset(address)) == made
+    assert pixels(opened[0]) == made
+
+
+def test_cache_that_is_removed_at_any_moment_is_filled_again(address, adapter, monkeypatch, tmp_path):
+    made = pixels(convert_to(adapter, address, OPTIONS))
+    dataset = open_dataset(address)
+    shutil.rmtree(tmp_path / "cache")
+    assert pixels(dataset) == made
+    shutil.rmtree(tmp_path / "cache")
+    assert dataset.rejected.num_rows == 0
+    bring, removed = buckets.bring, []
+
+    def bring_and_lose(*given):
+        path = bring(*given)
+        if not removed:
+            removed.append(path)
+            shutil.rmtree(tmp_path / "cache")
+        return path
+
+    monkeypatch.setattr(dataset_module, "bring", bring_and_lose)
+    assert pixels(dataset) == made
+    assert removed
+
+
+def test_dataset_that_was_made_but_not_copied_up_is_not_made_again(address, adapter, monkeypatch, tmp_path):
+    first = convert_to(adapter, address, OPTIONS)
+    before = dict(zip(*(first.index[name].to_pylist() for name in ("subject_id", "split")), strict=True))
+    larger = make_adapter("phantom-cxr", {"subjects": 15})
+    real, told = Bucket.upload, []
+
+    def failing(*_):
+        raise UserError("the network is gone")
+
+    for lost in ("write", "upload"):  # dataset.json of the first is still there, then it is not
+        monkeypatch.setattr(Bucket, lost, failing)
+        with pytest.raises(UserError, match="the network is gone"):
+            convert_to(larger, address, OPTIONS, told.append)
+        monkeypatch.undo()
+        monkeypatch.setenv("FAIRRAY_CACHE", str(tmp_path / "cache"))
+        assert bool(told) == (lost == "write")
+        told.clear()
+    assert Bucket.upload is real
+    second = convert_to(larger, address, OPTIONS, told.append)
+    after = dict(zip(*(second.index[name].to_pylist() for name in ("subject_id", "split")), strict=True))
+    assert (told, len(after), before.items() <= after.items()) == ([], 15, True)
+
+
+def test_repeating_on_another_machine_makes_and_copies_nothing(address, adapter, monkeypatch, tmp_path):
+    convert_to(adapter, address, OPTIONS)
+    elsewhere(monkeypatch, tmp_path)
+    monkeypatch.setattr(Bucket, "upload", None)
+    told = []
+    dataset = convert_to(adapter, address, OPTIONS, told.append)
+    assert (told, dataset.counts.samples) == ([], open_dataset(address).counts.samples)
+    assert not (dataset.path / "shards").exists()
+
+
+def test_dataset_in_a_bucket_that_lost_a_shard_is_mended_by_converting_again(address, adapter, tmp_path):
+    dataset = convert_to(adapter, address, OPTIONS)
+    made, lost = pixels(dataset), dataset.shards[0].name
+    (tmp_path / "bucket" / "phantoms" / "shards" / lost).unlink()
+    convert_to(adapter, address, OPTIONS)
+    shutil.rmtree(tmp_path / "cache")
+    assert pixels(open_dataset(address)) == made
+
+
+def test_two_conversions_to_one_address_do_not_meet(address, adapter, tmp_path, monkeypatch):
+    caught = []
+
+    def second(_):
+        with pytest.raises(UserError, match="another process is converting"):
+            convert_to(adapter, address, OPTIONS)
+        caught.append(True)
+
+    made = pixels(convert_to(adapter, address, OPTIONS, second))
+    assert caught
+    elsewhere(monkeypatch, tmp_path)
+    assert pixels(open_dataset(address)) == made
+
+
+def test_two_machines_that_copy_up_at_once_leave_no_mixture(address, adapter, monkeypatch, tmp_path):
+    one = convert(adapter, tmp_path / "one", OPTIONS)
+    two = convert(make_adapter("phantom-cxr", {"subjects": 12, "seed": 1}), tmp_path / "two", OPTIONS)
+    upload = Bucket.upload
+
+    def meanwhile(bucket, path, name):
+        monkeypatch.setattr(Bucket, "upload", upload)
+        upload(bucket, path, name)
+        bucket.write("upload.json", b"of the other machine")
+
+    monkeypatch.setattr(Bucket, "upload", meanwhile)
+    with pytest.raises(UserError, match="another machine copies a dataset to"):
+        publish(one.path, address)
+    assert not is_dataset(address)
+    publish(two.path, address)
+    assert pixels(open_dataset(address)) == pixels(two)
+
+
+def test_all_that_is_wrong_in_a_bucket_is_found_also_behind_a_cache(address, adapter, monkeypatch, tmp_path):
+    dataset = convert_to(adapter, address, OPTIONS)
+    first, second, third = (tmp_path / "bucket" / "phantoms" / "shards" / s.name for s in dataset.shards[:3])
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:1000])
+    third.write_bytes(third.read_bytes()[:-1] + b"!")
+    found = {problem.file: problem.kind for problem in verify(dataset, None, fetch=True)}
+    assert found == {first.name: "missing", second.name: "truncated"}
+    elsewhere(monkeypatch, tmp_path)
+    problems = verify(open_dataset(address), None, fetch=True)
+    assert [(p.file, p.kind) for p in problems] == [
+        (first.name, "missing"),
+        (second.name, "truncated"),
+        (third.name, "altered"),
+    ]
+    assert [len(p.sample_ids) for p in problems] == [shard.samples for shard in dataset.shards[:3]]
+
+
+@pytest.mark.parametrize("name", ["two words", "50% ünïcode", "a%20b", "[x]*?"])
+def test_addresses_may_hold_any_character(name, adapter, monkeypatch, tmp_path):
+    monkeypatch.setenv("FAIRRAY_CACHE", str(tmp_path / f"cache {name}"))
+    address = f"file://{tmp_path}/{quote(name)}"
+    dataset = convert_to(adapter, address, OPTIONS)
+    assert (tmp_path / name / "dataset.json").is_file()
+    shutil.rmtree(tmp_path / f"cache {name}")
+    assert len(pixels(open_dataset(address))) == sum(dataset.counts.samples.values())
 
 
 @pytest.mark.slow
