@@ -7,11 +7,24 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from shards.buckets import location
+from jobs import cli_datasets, cli_models
+from jobs.cli_options import (
+    AsJson,
+    BatchSize,
+    DatasetGlob,
+    FailBudget,
+    Limit,
+    ModelGlob,
+    Offline,
+    Override,
+    Seed,
+    StoreFolder,
+    StudyFile,
+)
 from shards.errors import FairRayError, UserError
 
 app = typer.Typer(
@@ -23,41 +36,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-datasets_app = typer.Typer(help="Datasets that can be converted, and converted ones.", no_args_is_help=True)
-models_app = typer.Typer(help="Models and their weights.", no_args_is_help=True)
-app.add_typer(datasets_app, name="datasets", rich_help_panel=None)
-app.add_typer(models_app, name="models", rich_help_panel=None)
-
-StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).", metavar="STUDY")]
-Override = Annotated[
-    list[str] | None, typer.Option("-o", "--override", help="key.key=value; wins over the file.")
-]
-StoreFolder = Annotated[Path | None, typer.Option("--store", help="Store folder; wins over the study's.")]
-Seed = Annotated[
-    int | None, typer.Option("--seed", help="Seed of bootstrap and permutations (measure.seed).")
-]
-FailBudget = Annotated[
-    float | None, typer.Option("--fail-budget", help="Largest share of failed samples (0 to 1).")
-]
-ModelGlob = Annotated[
-    str, typer.Option("--models", help="Work on the models of the study that match this glob.")
-]
-DatasetGlob = Annotated[
-    str, typer.Option("--datasets", help="Work on the datasets of the study that match this glob.")
-]
-Limit = Annotated[
-    int | None,
-    typer.Option(
-        "--limit", min=1, help="About so many samples per split (whole shards); kept as STUDY-limit-N."
-    ),
-]
-Offline = Annotated[
-    bool, typer.Option("--offline/--online", help="Never, or when needed, ask a hub for weights.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-BatchSize = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Images decoded at once; never changes results.")
-]
+app.add_typer(cli_datasets.app, name="datasets", rich_help_panel=None)
+app.add_typer(cli_models.app, name="models", rich_help_panel=None)
 
 
 def _version(wanted: bool) -> None:
@@ -285,131 +265,7 @@ def export(
     raise typer.Exit(stores.export(store, table, out))
 
 
-@app.command(epilog="Example: fairray shard ham10000 --raw HAM10000 --out data/ham10000")
-def shard(
-    dataset: Annotated[str, typer.Argument(help="Adapter name; see 'fairray datasets ls'.")],
-    out: Annotated[
-        Any, typer.Option(parser=location, metavar="DIR", help="Folder to write, or s3://bucket/name.")
-    ] = None,
-    raw: Annotated[
-        Any, typer.Option(parser=location, metavar="DIR", help="The publisher's folder, or its address.")
-    ] = None,
-    override: Annotated[
-        list[str] | None, typer.Option("-o", help="Option of the adapter: key=value (YAML).")
-    ] = None,
-    max_side: Annotated[
-        int | None, typer.Option(min=16, help="Longest side of stored images in pixels.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
-    splits: Annotated[
-        list[str] | None,
-        typer.Option(help="Published splits: a table of ids and splits, or train=FILE, val=FILE, test=FILE."),
-    ] = None,
-    samples_per_shard: Annotated[int, typer.Option(min=1, help="Samples per tar.")] = 256,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all CPUs by default.")] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Address of a Ray cluster that converts; raw data and --out on shared storage."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would be converted; exit code 2 if it would fail.")
-    ] = False,
-    check: Annotated[int, typer.Option(min=0, help="Images that --dry-run opens.")] = 16,
-    as_json: AsJson = False,
-) -> None:
-    """Convert a dataset to shards."""
-    from jobs.commands import datasets as command
-
-    settings = command.convert_settings(max_side, seed, samples_per_shard, splits)
-    if dry_run:
-        shown = command.preview_one(dataset, raw, out, override or [], settings, check, as_json)
-        raise typer.Exit(shown)
-    if out is None:
-        raise UserError("shard needs --out, the folder to write; --dry-run shows what would be written.")
-    raise typer.Exit(command.convert_one(dataset, raw, out, override or [], settings, workers, address))
-
-
-@datasets_app.command("ls")
-def datasets_ls(as_json: AsJson = False) -> None:
-    """List the datasets that can be converted."""
-    from jobs.commands import datasets as command
-
-    raise typer.Exit(command.ls(as_json))
-
-
-@datasets_app.command("show")
-def datasets_show(
-    dataset: Annotated[str, typer.Argument(help="Adapter name, or a converted folder or its address.")],
-    raw: Annotated[Path | None, typer.Option(help="Say what is missing in this folder.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show a dataset: targets, attributes, licence, how to get it; counts for a converted one."""
-    from jobs.commands import datasets as command
-
-    raise typer.Exit(command.show(dataset, raw, as_json))
-
-
-@datasets_app.command("fetch")
-def datasets_fetch(
-    dataset: Annotated[str, typer.Argument(help="Adapter name; see 'fairray datasets ls'.")],
-    out: Annotated[Path, typer.Option(help="Folder for the publisher's files.")],
-    offline: Annotated[bool, typer.Option("--offline/--online", help="Never use the network.")] = False,
-) -> None:
-    """Download an open dataset (resumed, checked); say how to get one that is not open."""
-    from jobs.commands import datasets as command
-
-    raise typer.Exit(command.fetch_one(dataset, out, offline=offline))
-
-
-@datasets_app.command("verify")
-def datasets_verify(
-    folder: Annotated[
-        Any, typer.Argument(parser=location, metavar="DIR", help="Converted folder, or its address.")
-    ],
-) -> None:
-    """Check every shard of a converted dataset. Exit code 3 if one is damaged."""
-    from jobs.commands import datasets as command
-
-    raise typer.Exit(command.verify_one(folder))
-
-
-@models_app.command("ls")
-def models_ls(match: Annotated[str, typer.Argument(help="Glob.")] = "*", as_json: AsJson = False) -> None:
-    """List the models."""
-    from jobs.commands import models as command
-
-    raise typer.Exit(command.ls(match, as_json))
-
-
-@models_app.command("show")
-def models_show(model: Annotated[str, typer.Argument(help="Model name.")], as_json: AsJson = False) -> None:
-    """Show a model: preprocessing, weights, licence, what it was trained on."""
-    from jobs.commands import models as command
-
-    raise typer.Exit(command.show(model, as_json))
-
-
-WeightFolders = Annotated[list[Path] | None, typer.Option("--weights", help="Folder with weight files.")]
-
-
-@models_app.command("fetch")
-def models_fetch(
-    model: Annotated[str, typer.Argument(help="Model name.")], weights: WeightFolders = None
-) -> None:
-    """Get a model's weights from its hub, so that compute nodes can work offline."""
-    from jobs.commands import models as command
-
-    raise typer.Exit(command.fetch(model, weights or [], offline=False))
-
-
-@models_app.command("verify")
-def models_verify(
-    model: Annotated[str, typer.Argument(help="Model name.")], weights: WeightFolders = None
-) -> None:
-    """Check that a model's weights are here, have the pinned hash and load."""
-    from jobs.commands import models as command
-
-    raise typer.Exit(command.verify(model, weights or []))
+app.command(epilog="Example: fairray shard ham10000 --raw HAM10000 --out data/ham10000")(cli_datasets.shard)
 
 
 @app.command()

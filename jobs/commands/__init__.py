@@ -1,1 +1,1 @@
-"""What each command prints; the arguments are in ``jobs.cli``, the work is in the modules below it."""
+"""What each command prints; the arguments are in ``jobs.cli`` and beside it, the work is in the modules below it."""
