@@ -112,7 +112,7 @@ class RayShardWriter:
     def _write(self, jobs: list[ShardJob], folder: Path) -> Iterator[ShardJob]:
         write: Any = ray.remote(_write_one).options(num_cpus=1, max_retries=_RETRIES)
         cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
-        most = _AHEAD * max(1, min(cpus, self._options.workers or cpus))
+        most = shards_in_flight(cpus, self._options.workers)
         waiting = iter(jobs)
         running: dict[Any, ShardJob] = {}
         while True:
@@ -126,6 +126,12 @@ class RayShardWriter:
             # Listing makes a network file system forget that the file was not there when it was last asked for.
             os.listdir(folder)
             yield job
+
+
+def shards_in_flight(cpus: int, workers: int | None) -> int:
+    """Return how many shards Ray is given at once: all of them may run, so that they are never more than `workers`."""
+    ahead = _AHEAD * max(1, cpus)
+    return ahead if workers is None else min(workers, ahead)
 
 
 def _write_one(job: ShardJob, folder: Path) -> None:

@@ -81,6 +81,16 @@ def test_same_bytes_on_a_cluster_even_when_a_worker_is_killed(cluster, tmp_path)
     assert bytes_of(tmp_path / "here") == bytes_of(tmp_path / "there")
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("cpus", "workers", "most"), [(4, None, 8), (64, 4, 4), (2, 100, 4), (0, None, 2), (0, 1, 1)]
+)
+def test_no_more_shards_are_written_at_a_time_than_workers_were_asked_for(cpus, workers, most):
+    from jobs.ray_cluster import shards_in_flight
+
+    assert shards_in_flight(cpus, workers) == most
+
+
 def bytes_of(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

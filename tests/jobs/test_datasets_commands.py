@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from jobs import cli
 from shards.datasets import adapter_class, adapter_names
+from shards.errors import UserError
 
 
 def fairray(*arguments):
@@ -134,3 +135,21 @@ def test_a_study_reads_and_fills_an_object_store(monkeypatch, tmp_path):
     assert not list((tmp_path / "other machine").rglob("*.tar"))
     assert fairray("datasets", "verify", address).exit_code == 0
     assert list((tmp_path / "other machine").rglob("*.tar"))
+
+
+def test_an_option_that_is_no_yaml_is_one_message():
+    error = refused("shard", "phantom-cxr", "--dry-run", "-o", "subjects=[1, 2")
+    assert isinstance(error, UserError)
+    assert "option 'subjects=[1, 2' has a value that is no YAML" in str(error)
+
+
+def test_a_converted_dataset_is_shown_to_programs_with_its_task(tmp_path):
+    assert (
+        fairray(
+            "shard", "phantom-fundus", "--out", tmp_path / "out", "-o", "subjects=6", "--workers", 1
+        ).exit_code
+        == 0
+    )
+    shown = json.loads(fairray("datasets", "show", tmp_path / "out", "--json").stdout)
+    assert (shown["name"], shown["task"]) == ("phantom-fundus", "classification+segmentation")
+    assert {"modality", "licence", "fingerprint", "counts", "audit"} <= set(shown)
