@@ -189,7 +189,13 @@ def prepare(adapter: Adapter, options: ConvertOptions) -> tuple[DatasetCard, Che
     card = adapter.card()
     if options.stratify is not None and options.stratify not in {t.name for t in card.targets}:
         raise UserError(f"stratify must be a target of {card.name!r}, got {options.stratify!r}.")
-    manifest = adapter.manifest()
+    try:
+        manifest = adapter.manifest()
+    except UnicodeEncodeError as error:  # tables of pandas hold no such text
+        raise UserError(
+            f"the raw data of {card.name!r} has a name with bytes that are no UTF-8: {error.object!a:.200}. Rename that "
+            "file or folder."
+        ) from error
     if options.splits is not None:
         manifest, card = apply_split_list(manifest, card, options.splits)
     return card, check_manifest(manifest, card)
@@ -249,6 +255,8 @@ def _run(
     """Return the result of every job, doing those that are not done."""
     staged = out / PARTS_FOLDER / SHARDS_FOLDER
     staged.mkdir(parents=True, exist_ok=True)
+    for unfinished in staged.glob(".*"):  # gigabytes of volumes, if a conversion was killed again and again
+        unfinished.unlink(missing_ok=True)
     # While a finished dataset is there, shards/ holds its old shards; afterwards, perhaps moved new ones.
     places = (staged,) if earlier.finished else (staged, out / SHARDS_FOLDER)
     results: dict[str, ShardResult] = {}

@@ -39,7 +39,8 @@ def canonical_json(value: Any) -> str:
 
 def digest(value: Any) -> str:
     """Return the sha256 (hex) of a value's canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    # "surrogatepass": names of files may have bytes that are no UTF-8.
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def sha256_file(path: Path) -> str:

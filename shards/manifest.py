@@ -139,7 +139,7 @@ def reject(row: Row, reason: str, detail: str, *, split: str | None = None) -> R
         row.subject_id or None,
         split,
         reason,
-        detail,
+        _writable(detail),
         row.targets,
         row.attributes,
         row.published,
@@ -348,10 +348,23 @@ _TEXTS = frozenset({str, type(None)})
 
 
 def _texts(cells: list[Any]) -> list[str | None]:
-    """Return plain values as texts; the empty text is unknown."""
-    if _TEXTS.issuperset(map(type, cells)):
-        return [cell or None for cell in cells] if "" in cells else cells
-    return [None if cell is None or cell == "" else str(cell) for cell in cells]
+    """Return plain values as texts that can be written; the empty text is unknown."""
+    texts = cells
+    if not _TEXTS.issuperset(map(type, cells)):
+        texts = [None if cell is None else str(cell) for cell in cells]
+    if "" in texts:
+        texts = [text or None for text in texts]
+    whole = "".join(filter(None, texts))
+    return texts if _writable(whole) is whole else [text and _writable(text) for text in texts]
+
+
+def _writable(text: str) -> str:
+    r"""Return a text with what no file can hold written out (``\udce9``): a file's name may have bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
 
 
 def _plain_cells(cells: list[Any]) -> list[Any]:

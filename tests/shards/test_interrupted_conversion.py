@@ -10,9 +10,10 @@ import sys
 import psutil
 import pytest
 
-from shards import files
+from shards import files, tar
 from shards.convert import ConvertOptions, convert
 from shards.dataset import open_dataset
+from shards.datasets import make_adapter
 from shards.errors import UserError
 
 ONE = ConvertOptions(workers=1, samples_per_shard=6)
@@ -56,6 +57,47 @@ def kill_at(adapter, out, step):
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL)
     return process.exitcode != 0
+
+
+def write_some_and_die(adapter, out, blocks):
+    """Convert in this process and be killed after so many samples were written, the last one half."""
+    write, written = tar._write_block, []
+
+    def dying(file, *given):
+        if len(written) == blocks:
+            file.write(b"\0" * 100_000)
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        written.append(None)
+        return write(file, *given)
+
+    tar._write_block = dying
+    convert(adapter, out, ConvertOptions(workers=1, samples_per_shard=3))
+
+
+@pytest.mark.parametrize("blocks", [0, 4])
+def test_conversion_killed_in_the_middle_of_a_volume_continues_to_the_same_bytes(tmp_path, files_of, blocks):
+    adapter = make_adapter("phantom-ct", {"subjects": 8})
+    options = ConvertOptions(workers=1, samples_per_shard=3)
+    process = multiprocessing.get_context("forkserver").Process(
+        target=write_some_and_die, args=(adapter, tmp_path / "out", blocks)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    (unfinished,) = (tmp_path / "out" / ".parts" / "shards").glob(".*.tar.*")
+    assert unfinished.stat().st_size > 0
+    told = []
+
+    def tell(now):
+        assert not unfinished.exists()
+        told.append(now)
+
+    convert(adapter, tmp_path / "out", options, tell)
+    convert(adapter, tmp_path / "whole", options)
+    assert told[-1].samples_reused == 3 * (blocks // 3)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+    assert any(name.endswith(".tar") for name in files_of(tmp_path / "out"))
 
 
 # Names change in this order: the note; tar and sidecar of 5 shards; then the
