@@ -17,10 +17,10 @@ from jobs.run import Exit
 from jobs.study import ConvertSettings
 from shards.adapter import Adapter
 from shards.audit.words import class_counts, findings
-from shards.buckets import Location, brought, location
+from shards.buckets import Location, brought, location, mirror
 from shards.card import GroupPreset, Target
 from shards.convert import convert_to
-from shards.dataset import Dataset, open_dataset
+from shards.dataset import Dataset, is_dataset, open_dataset
 from shards.datasets import adapter_class, adapter_names, make_adapter
 from shards.datasets._published import Published
 from shards.errors import UserError
@@ -70,6 +70,8 @@ def preview_one(
     from jobs.commands.preview import show_preview
 
     folder = place if isinstance(place, Path) else None
+    if isinstance(place, str) and is_dataset(place):
+        folder = mirror(place)  # its splits stay
     return show_preview(
         _adapter(name, raw, overrides), settings.options(None), folder, check, as_json=as_json
     )

@@ -153,3 +153,17 @@ def test_a_converted_dataset_is_shown_to_programs_with_its_task(tmp_path):
     shown = json.loads(fairray("datasets", "show", tmp_path / "out", "--json").stdout)
     assert (shown["name"], shown["task"]) == ("phantom-fundus", "classification+segmentation")
     assert {"modality", "licence", "fingerprint", "counts", "audit"} <= set(shown)
+
+
+def test_dry_run_knows_the_splits_of_the_dataset_at_an_address(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRRAY_CACHE", str(tmp_path / "cache"))
+    address = f"file://{tmp_path}/bucket/phantoms"
+    shard = ("shard", "phantom-cxr", "--out", address)
+    assert fairray(*shard, "-o", "subjects=12", "--workers", 1).exit_code == 0
+    more = ("-o", "subjects=31", "--workers", 1)
+    told = json.loads(fairray(*shard, *more, "--dry-run", "--json", "--check", 0).stdout)
+    assert fairray(*shard, *more).exit_code == 0
+    made = json.loads(fairray("datasets", "show", address, "--json").stdout)
+    assert told["subjects"] == made["counts"]["subjects"]
+    fresh = json.loads(fairray("shard", "phantom-cxr", *more, "--dry-run", "--json", "--check", 0).stdout)
+    assert fresh["classes"] != told["classes"]
