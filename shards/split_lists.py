@@ -1,8 +1,8 @@
 """Published lists of splits, given when a dataset is converted.
 
-A list is one table of ids and splits (``.csv``, ``.tsv``, ``.parquet``, also packed as ``.gz``, or ``.txt``), or one file of
-ids for each split. Ids may be those of samples or of subjects, file names or paths: the column and the way of reading it that
-find most of the dataset's rows are taken.
+A list is one table of ids and splits (``.csv``, ``.tsv``, ``.txt``, ``.lst``, also packed as ``.gz``, or ``.parquet``), or one
+file of ids for each split. Ids may be those of samples or of subjects, file names or paths: the column and the way of reading
+it that find most of the dataset's rows are taken. Names that several people's samples share are refused.
 
 Guarantee: the list takes the place of the publisher's split column; a subject with a listed sample is in that split with all of
 its samples; subjects that no list names are dealt out as :mod:`shards.splits` does. A list that puts a subject into two splits
@@ -12,7 +12,9 @@ not listed is counted and told on the dataset's card. The list's content, not it
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -152,7 +154,7 @@ def _read(path: Path) -> pd.DataFrame:
             )
     except FileNotFoundError:
         raise UserError(f"splits file {path} does not exist. Give the publisher's list.") from None
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise UserError(f"splits file {path} cannot be read as a table: {error}") from None
     return _headed(table.map(str.strip))
 
@@ -161,7 +163,8 @@ def _lines(path: Path) -> pd.DataFrame:
     """Read lines of ids, or of ids and splits with blanks, tabs or commas between."""
     import pandas as pd
 
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
+    lines = [line.strip() for line in data.decode("utf-8-sig").splitlines() if line.strip()]
     pairs = [re.split(r"[,\s]\s*(?=\S+$)", line) for line in lines]
     ends = [pair[-1].lower() for pair in pairs if len(pair) > 1]
     if len(ends) == len(lines) and sum(end in _SPLIT_OF for end in ends) * 2 > len(ends):
@@ -234,6 +237,7 @@ def apply_split_list(
             f"no id of the splits in {listed.name} is one of {card.name!r}. In the list {examples}; in the dataset sample"
             f" {frame['sample_id'].iloc[0]!r} of subject {frame['subject_id'].iloc[0]!r}. Is it the list of another dataset?"
         )
+    _refuse_shared(frame, found, card, listed)
     splits = _one_split_each(found.ids, listed)
     column = [None if key is None else splits.get(key) for key in found.keys]
     _refuse_torn(frame, column, card, listed)
@@ -256,6 +260,7 @@ class _Match:
     what: str
     ids: list[str]
     keys: list[str | None]
+    column: str
 
     @property
     def rows(self) -> int:
@@ -281,7 +286,7 @@ def _matches(frame: pd.DataFrame, listed: SplitList) -> Iterator[_Match]:
         keys = [None if value is None or value != value else spelled(str(value)) for value in frame[column]]
         for name, values in listed.columns.items():
             told = f"{what} (column {name!r})" if len(listed.columns) > 1 else what
-            yield _Match(told, [spelled(value) for value in values], keys)
+            yield _Match(told, [spelled(value) for value in values], keys, column)
 
 
 def _end_of_path(text: str, samples: AbstractSet[str]) -> str:
@@ -308,6 +313,24 @@ def _one_split_each(ids: Sequence[str], listed: SplitList) -> dict[str, str]:
             f"{len(torn)} ids are in more than one split of {listed.name}: {_examples(torn)}. Correct the list."
         )
     return splits
+
+
+def _refuse_shared(frame: pd.DataFrame, found: _Match, card: DatasetCard, listed: SplitList) -> None:
+    """Refuse names that stand for different things of different people (``1/image.png`` and ``2/image.png``)."""
+    meant: dict[str, tuple[set[str], set[str]]] = {key: (set(), set()) for key in found.ids}
+    for key, value, subject in zip(found.keys, frame[found.column], frame["subject_id"], strict=True):
+        if key in meant and subject is not None and subject == subject:
+            meant[key][0].add(str(value))
+            meant[key][1].add(str(subject))
+    shared = {key: things for key, (things, people) in meant.items() if len(things) > 1 and len(people) > 1}
+    if shared:
+        examples = "; ".join(
+            f"{key!r} is {' and '.join(sorted(shared[key])[:3])}" for key in sorted(shared)[:3]
+        )
+        raise UserError(
+            f"{len(shared)} ids of the splits in {listed.name} stand for samples of several subjects of {card.name!r}:"
+            f" {examples}. Give the ids of the samples or subjects, or paths that tell them apart."
+        )
 
 
 def _refuse_torn(

@@ -196,3 +196,29 @@ def test_files_whose_split_is_not_told_or_told_twice_are_refused(tmp_path):
             read_split_list([tmp_path / "train.txt", tmp_path / other])
     with pytest.raises(UserError, match="second one of split 'train'"):
         read_split_list([tmp_path / "train.txt", tmp_path / "more_train.txt"])
+
+
+def test_names_that_stand_for_files_of_several_people_are_refused(raw, tmp_path):
+    for number in range(12):
+        raw.add(f"{number}/image", person=f"p{number}")
+        raw.add(f"{number}/own-{number}", person=f"p{number}")
+    names = written(tmp_path / "names.csv", "file,split\nimage.png,train\nown-3.png,test\nown-4.png,val\n")
+    with pytest.raises(
+        UserError, match=r"1 ids of the splits in names\.csv stand for .* several subjects of 'mine'"
+    ):
+        convert(raw.adapter(), tmp_path / "out", options(names))
+    names.write_text("file,split\nown-3.png,test\nown-4.png,val\n")
+    splits = splits_of(convert(raw.adapter(), tmp_path / "out", options(names)), "subject_id")
+    assert (splits["p3"], splits["p4"]) == ("test", "val")
+
+
+def test_packed_lists_of_ids_are_read_and_damaged_ones_are_one_message(many, tmp_path):
+    for split in ("train", "val", "test"):
+        ids = "\n".join(name for name, found in OF_SAMPLE.items() if found == split)
+        (tmp_path / f"{split}.txt.gz").write_bytes(gzip.compress(ids.encode()))
+    files = [tmp_path / f"{split}.txt.gz" for split in ("train", "val", "test")]
+    assert splits_of(convert(many.adapter(), tmp_path / "out", options(*files))) == OF_SAMPLE
+    for name in ("cut.csv.gz", "cut.txt.gz"):
+        (tmp_path / name).write_bytes(files[0].read_bytes()[:20])
+        with pytest.raises(UserError, match=f"{name} cannot be read as a table"):
+            read_split_list([tmp_path / name])
