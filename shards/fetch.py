@@ -12,6 +12,7 @@ import shutil
 import tarfile
 import urllib.error
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -207,7 +208,7 @@ def unpack(path: Path) -> Path | None:
     stem = next(
         (name[: -len(end)] for end in (".zip", ".tar.gz", ".tgz", ".tar") if name.lower().endswith(end)), None
     )
-    if stem is None:
+    if not stem:
         return None
     target = path.with_name(stem)
     if target.exists():
@@ -217,9 +218,11 @@ def unpack(path: Path) -> Path | None:
     made.mkdir()
     try:
         _extract(path, made)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
-        shutil.rmtree(made)
-        raise UserError(f"{path} cannot be unpacked ({error}); delete it and fetch it again.") from error
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, RuntimeError) as error:
+        shutil.rmtree(made)  # a RuntimeError: encrypted, or packed by a method that Python does not know
+        raise UserError(
+            f"{path} cannot be unpacked ({error}); delete it and fetch it again, or unpack it by hand into {target}."
+        ) from error
     inner = [entry for entry in made.iterdir() if entry.name != "__MACOSX"]
     if len(inner) == 1 and inner[0].is_dir() and inner[0].name == stem:
         inner[0].replace(target)

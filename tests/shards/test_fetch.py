@@ -223,3 +223,28 @@ def test_records_that_cannot_be_had_are_named(server, tmp_path):
         files_of("ftp:7")
     with pytest.raises(UserError, match="cannot be reached"):
         files_of("zenodo:8", Archives(zenodo="http://127.0.0.1:9/api"))
+
+
+def altered(data, *changes):
+    """Change bytes of an archive's two headers of its first member: (place in its directory, place before it, value)."""
+    found = bytearray(data)
+    start = found.find(b"PK\x01\x02")
+    for listed, local, value in changes:
+        found[start + listed] = found[local] = value
+    return bytes(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ((8, 6, 1), "encrypted"),
+        ((10, 8, 9), "compression method"),
+        ((10, 8, 8), "invalid"),
+    ],
+)
+def test_archives_that_python_cannot_unpack_are_named_and_leave_nothing_behind(tmp_path, change, reason):
+    path = tmp_path / "odd.zip"
+    path.write_bytes(altered(zipped({"a": "\xff" * 100}), change))
+    with pytest.raises(UserError, match=rf"odd\.zip cannot be unpacked \(.*{reason}.*by hand into"):
+        unpack(path)
+    assert list(tmp_path.iterdir()) == [path]
