@@ -16,9 +16,10 @@ from pydantic import Field
 from shards.adapter import Adapter, Pixels, Volume
 from shards.card import Attribute, DatasetCard, GroupPreset, PromptSet, Structure, Target
 from shards.datasets._raw_folder import RawFolder
+from shards.errors import UserError
 from shards.images import read_image
 from shards.masks import load_mask, recode
-from shards.windows import showing
+from shards.windows import Showing, showing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 SEX = Attribute("sex")
 AGE = Attribute("age", "number", "years")
+BMI = Attribute("bmi", "number", "kg/m2")
+#: Classes of the World Health Organization.
+BMI_CLASSES = GroupPreset(
+    "who", "bmi", "bmi", ("underweight", "normal", "overweight", "obese"), bins=(18.5, 25.0, 30.0)
+)
 #: On the card of every dataset with structures.
 SEGMENTERS_NOTE = (
     "Segmenters of medical images (MedSAM, SAM-Med2D, SAM-Med3D, SegVol, LVM-Med) were trained on collections of public sets: "
@@ -87,8 +93,6 @@ class Published(Adapter):
     notes: ClassVar[tuple[str, ...]] = ()
     #: Name of the way to show intensities of more than 8 bits (see :mod:`shards.windows`).
     shown: ClassVar[str | None] = None
-    #: What the slices of volumes show; None for images.
-    plane: ClassVar[Plane | None] = None
     #: Publisher's label -> stored label.
     mask_codes: ClassVar[Mapping[int, int]] = {}
     #: Globs of the files that the publisher's table should list: others are counted as ``not_listed``.
@@ -112,7 +116,7 @@ class Published(Adapter):
 
     def card(self) -> DatasetCard:
         """Describe the dataset as declared."""
-        window, normalise = showing(self.shown) if self.shown is not None else (None, None)
+        window, normalise = self._showing()
         return DatasetCard(
             name=self.name,
             version=self.version,
@@ -131,6 +135,9 @@ class Published(Adapter):
             notes=self.all_notes(),
         )
 
+    def _showing(self) -> Showing:
+        return Showing(None, None) if self.shown is None else showing(self.shown)
+
     def manifest(self) -> pd.DataFrame:
         """List the samples, and the files that no table lists; no image is opened."""
         import pandas as pd
@@ -148,10 +155,6 @@ class Published(Adapter):
     def read(self, row: Mapping[str, Any]) -> Pixels | Volume:
         """Read the image and, if the row has one, its mask."""
         image, mask = Path(row["_image"]), row.get("_mask")
-        if self.plane is not None:
-            from shards.formats.volume_file import load_volume
-
-            return load_volume(image, self.plane, None if mask is None else Path(mask), self.mask_codes)
         pixels, encoded = read_image(image)
         if mask is None:
             return Pixels(pixels, encoded=encoded)
@@ -187,3 +190,42 @@ def _nearest_first(root: Path) -> Iterator[Path]:
     for _ in range(3):
         yield from level
         level = [path for folder in level for path in sorted(folder.glob("*")) if path.is_dir()]
+
+
+class Scans(Published):
+    """A publisher's folder of volumes, one file each, with label maps in the same frames.
+
+    Attributes
+    ----------
+    window
+        Another way to show the intensities than the adapter's: a name of :mod:`shards.windows`, or (low, high). The stored
+        intensities are the publisher's all the same.
+    """
+
+    #: What the slices show.
+    plane: ClassVar[Plane]
+    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
+
+    window: str | tuple[float, float] | None = Field(
+        default=None, description="how to show intensities: a name (ct-lung, mri, ...) or [low, high]"
+    )
+
+    def read(self, row: Mapping[str, Any]) -> Pixels | Volume:
+        """Read the volume and, if the row has one, its label map."""
+        from shards.formats.volume_file import load_volume
+
+        mask = row.get("_mask")
+        return load_volume(
+            Path(row["_image"]), self.plane, None if mask is None else Path(mask), self.mask_codes
+        )
+
+    def _showing(self) -> Showing:
+        if self.window is None:
+            return super()._showing()
+        if isinstance(self.window, str):
+            return showing(self.window)
+        if not self.window[0] < self.window[1]:
+            raise UserError(
+                f"window of {self.name!r} must be (low, high) with low < high, got {self.window}."
+            )
+        return Showing(self.window, None)

@@ -13,7 +13,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, GroupPreset, PromptSet, Target
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import kept, words, years
-from shards.datasets._published import AGE, FAIRMEDFM_AGES, SEX, VOLUMES_PER_SHARD, Published, age_groups
+from shards.datasets._published import AGE, FAIRMEDFM_AGES, SEX, Scans, age_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ _BINARY = ("CN", "AD")
 _SCREENING = "sc"
 
 
-class Adni15T(Published):
+class Adni15T(Scans):
     """The list of a LONI image collection beside its folder ``ADNI``.
 
     Attributes
@@ -90,8 +90,7 @@ class Adni15T(Published):
         "A subject has several scans; FairMedFM split them by scan, so that the same people were in training and test.",
     )
     shown: ClassVar[str | None] = "mri"
-    plane: ClassVar[Plane | None] = "axial"
-    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
+    plane: ClassVar[Plane] = "axial"
     landmarks: ClassVar[tuple[str, ...]] = ("ADNI1_*.csv",)
 
     table: str = Field(default="ADNI1_Screening_1.5T*.csv", description="glob of the collection's list")

@@ -14,7 +14,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, DatasetCard, GroupPreset, PromptSet, Target
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import kept, words, years
-from shards.datasets._published import AGE, SEX, Published
+from shards.datasets._published import AGE, FAIRMEDFM_AGES, SEX, Published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,10 +122,7 @@ class Brset(Published):
             for name, phrase in FINDINGS.items()
         ),
     )
-    presets: ClassVar[tuple[GroupPreset, ...]] = (
-        GroupPreset("fairmedfm", "age", "age", ("<60", "60+"), bins=(60.0,)),
-        GroupPreset("fairmedfm_notebook", "age", "age", ("<=60", ">60"), bins=(60.0,), closed="right"),
-    )
+    presets: ClassVar[tuple[GroupPreset, ...]] = FAIRMEDFM_AGES
     notes: ClassVar[tuple[str, ...]] = (
         "A patient has up to four photographs, which stay in one split; FairMedFM splits them by photograph.",
         "Target retinopathy is the grade DR_ICDR above 0, as FairMedFM has it; the finding diabetic_retinopathy differs from "

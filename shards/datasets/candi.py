@@ -10,7 +10,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, Structure
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import joined, kept, words, years
-from shards.datasets._published import AGE, SEX, VOLUMES_PER_SHARD, Published
+from shards.datasets._published import AGE, SEX, Scans
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ _PAIRS = {
 _MIDDLE = {"third_ventricle": 14, "fourth_ventricle": 15, "brain_stem": 16, "cerebrospinal_fluid": 24}
 
 
-class Candi(Published):
+class Candi(Scans):
     """The publisher's folder: one of files per subject, and a table of demographics per diagnosis."""
 
     name: ClassVar[str] = "candi"
@@ -93,8 +93,7 @@ class Candi(Published):
         "half of the slices.",
     )
     shown: ClassVar[str | None] = "mri"
-    plane: ClassVar[Plane | None] = "coronal"
-    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
+    plane: ClassVar[Plane] = "coronal"
     mask_codes: ClassVar[Mapping[int, int]] = {
         value: value for value in sorted({*(v for pair in _PAIRS.values() for v in pair), *_MIDDLE.values()})
     }

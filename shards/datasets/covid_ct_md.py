@@ -12,14 +12,7 @@ from shards.adapter import Access, Facts, Volume
 from shards.card import Attribute, GroupPreset, PromptSet, Target
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import words, years
-from shards.datasets._published import (
-    AGE,
-    FAIRMEDFM_AGES,
-    MEDFAIR_AGES,
-    SEX,
-    VOLUMES_PER_SHARD,
-    Published,
-)
+from shards.datasets._published import AGE, FAIRMEDFM_AGES, MEDFAIR_AGES, SEX, Scans
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +36,7 @@ _CASE = re.compile(r"(p|cap|normal)\d+", re.IGNORECASE)
 _NO_WEIGHT = re.compile(r"0*(\.0*)?|unknown|nan|n/?a|-", re.IGNORECASE)
 
 
-class CovidCtMd(Published):
+class CovidCtMd(Scans):
     """The publisher's folder: ``Clinical-data.csv`` and a folder of DICOM slices for each patient."""
 
     name: ClassVar[str] = "covid-ct-md"
@@ -101,8 +94,7 @@ class CovidCtMd(Published):
         "which count slices otherwise, are not converted.",
     )
     shown: ClassVar[str | None] = "covid-ct-md"
-    plane: ClassVar[Plane | None] = "axial"
-    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
+    plane: ClassVar[Plane] = "axial"
     landmarks: ClassVar[tuple[str, ...]] = (*_TABLES, *_PARTS)
 
     def rows(self, raw: RawFolder) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, Structure
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import words
-from shards.datasets._published import SEX, VOLUMES_PER_SHARD, Published
+from shards.datasets._published import SEX, Scans
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ _LARGE = (257, 321, 385, 449, 451, 453, 465, 481, 513)
 _CODES = {**{value: value for value in _SMALL}, **{value: 2 + place for place, value in enumerate(_LARGE)}}
 
 
-class Ircadb(Published):
+class Ircadb(Scans):
     """``overview.csv`` beside the scans in the layout of nnU-Net."""
 
     name: ClassVar[str] = "ircadb"
@@ -56,8 +56,7 @@ class Ircadb(Published):
         "stored as 2 to 10.",
     )
     shown: ClassVar[str | None] = "ct-liver"
-    plane: ClassVar[Plane | None] = "axial"
-    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
+    plane: ClassVar[Plane] = "axial"
     mask_codes: ClassVar[Mapping[int, int]] = _CODES
     landmarks: ClassVar[tuple[str, ...]] = (_TABLE,)
     listed: ClassVar[tuple[str, ...]] = tuple(f"{folder}/imagesTr/*.nii.gz" for folder in _FOLDERS)

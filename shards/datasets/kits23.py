@@ -10,7 +10,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, GroupPreset, Structure
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import joined, kept, words, years
-from shards.datasets._published import AGE, SEX, VOLUMES_PER_SHARD, Published
+from shards.datasets._published import AGE, BMI, BMI_CLASSES, SEX, Scans
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ _NUMBERS = {"bmi": "bmi", "tumour_size": "radiographic_size"}
 _FIELDS = ("case_id", "gender", "age_at_nephrectomy", *_WORDS.values(), *_NUMBERS.values())
 
 
-class Kits23(Published):
+class Kits23(Scans):
     """The publisher's folder ``dataset``: ``kits23.json`` and a folder per case with the CT beside its labels."""
 
     name: ClassVar[str] = "kits23"
@@ -66,7 +66,7 @@ class Kits23(Published):
     attributes: ClassVar[tuple[Attribute, ...]] = (
         SEX,
         AGE,
-        Attribute("bmi", "number", "kg/m2"),
+        BMI,
         Attribute("tumour_size", "number", "cm"),
         *(Attribute(name) for name in _WORDS),
     )
@@ -80,14 +80,7 @@ class Kits23(Published):
             values=(("female",), ("male", "transgender_male_to_female")),
             note="FairMedFM counts whoever is not female as male, the one transgender woman among them.",
         ),
-        GroupPreset(
-            "who",
-            "bmi",
-            "bmi",
-            ("underweight", "normal", "overweight", "obese"),
-            bins=(18.5, 25.0, 30.0),
-            note="Classes of the World Health Organization.",
-        ),
+        BMI_CLASSES,
     )
     notes: ClassVar[tuple[str, ...]] = (
         "The regions that the challenge scores are kidney_and_mass, mass and tumour; kidney and cyst are the labels alone. "
@@ -96,8 +89,7 @@ class Kits23(Published):
         "All patients had a kidney tumour removed: these are no healthy people, and ages are those at the operation.",
     )
     shown: ClassVar[str | None] = "ct-kidney"
-    plane: ClassVar[Plane | None] = "axial"
-    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
+    plane: ClassVar[Plane] = "axial"
     mask_codes: ClassVar[Mapping[int, int]] = {1: 1, 2: 2, 3: 3}
     landmarks: ClassVar[tuple[str, ...]] = (_RECORDS,)
 

@@ -57,8 +57,8 @@ class Montgomery(Published):
         Target("tuberculosis", tuple(_CLASSES.values()), positive="tuberculosis"),
     )
     structures: ClassVar[tuple[Structure, ...]] = (
-        Structure("left lung", (128,)),
-        Structure("right lung", (255,)),
+        Structure("left_lung", (128,)),
+        Structure("right_lung", (255,)),
         Structure("lungs", (128, 255)),
     )
     attributes: ClassVar[tuple[Attribute, ...]] = (SEX, AGE)
@@ -73,7 +73,7 @@ class Montgomery(Published):
     )
     notes: ClassVar[tuple[str, ...]] = (
         "The structure lungs has two parts with the heart between them: the centre of its bounding box lies in neither. Prompt "
-        "left lung and right lung (names are the publisher's) one by one.",
+        "left_lung and right_lung (sides are the publisher's) one by one.",
         "Target tuberculosis is the last digit of the file's name; column reading holds the radiologist's words.",
         "One X-ray of each patient.",
     )

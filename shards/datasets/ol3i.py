@@ -1,4 +1,4 @@
-"""``ol3i``: CT slices at the third lumbar vertebra and ischaemic heart disease to come (Zambrano Chaves et al. 2023)."""
+"""``ol3i``: CT slices at the third lumbar vertebra and ischemic heart disease to come (Zambrano Chaves et al. 2023)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from shards.adapter import Access, Facts, Pixels, UnreadableSample
-from shards.card import Attribute, DatasetCard, PromptSet, Target
+from shards.card import Attribute, DatasetCard, GroupPreset, PromptSet, Target
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import kept, words, years
-from shards.datasets._published import AGE, SEX, Published
+from shards.datasets._published import AGE, BMI, BMI_CLASSES, SEX, Published
 from shards.windows import showing
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Ol3i(Published):
 
     name: ClassVar[str] = "ol3i"
     summary: ClassVar[str] = (
-        "8,139 CT slices at L3: ischaemic heart disease within 1 or 5 years; sex, age, BMI, smoker"
+        "8,139 CT slices at L3: ischemic heart disease within 1 or 5 years; sex, age, BMI, smoker"
     )
     facts: ClassVar[Facts] = Facts(
         "classification",
@@ -66,7 +66,7 @@ class Ol3i(Published):
         Target(f"ischemic_heart_disease_{years}", ("absent", "present"), positive="present")
         for years in ("1y", "5y")
     )
-    attributes: ClassVar[tuple[Attribute, ...]] = (SEX, AGE, Attribute("bmi", "number"), Attribute("smoker"))
+    attributes: ClassVar[tuple[Attribute, ...]] = (SEX, AGE, BMI, Attribute("smoker"))
     published: ClassVar[tuple[str, ...]] = ("set_1y", "set_5y", "smoker_raw")
     prompts: ClassVar[tuple[PromptSet, ...]] = tuple(
         PromptSet(
@@ -84,6 +84,7 @@ class Ol3i(Published):
         "Target ischemic_heart_disease_5y is unknown where the publisher has no label, that is for those not followed so long.",
         "A subject is an exam (anon_id); the publisher is taken to have one of each patient.",
     )
+    presets: ClassVar[tuple[GroupPreset, ...]] = (BMI_CLASSES,)
     shown: ClassVar[str | None] = "ol3i"
     landmarks: ClassVar[tuple[str, ...]] = (_TABLE, _SLICES)
 

@@ -10,7 +10,7 @@ from shards.adapter import Access, Facts
 from shards.card import Attribute, DatasetCard, Structure
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import joined, kept, words, years
-from shards.datasets._published import AGE, SEX, VOLUMES_PER_SHARD, Published
+from shards.datasets._published import AGE, SEX, Scans
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ _VERTEBRAE, _PARTIAL, _DISCS = range(1, 26), range(101, 126), range(201, 226)
 _DAYS_PER_YEAR = 365.2425
 
 
-class Spider(Published):
+class Spider(Scans):
     """The publisher's folder: ``images``, ``masks`` and ``overview.csv``."""
 
     name: ClassVar[str] = "spider"
@@ -69,8 +69,7 @@ class Spider(Published):
         "FairMedFM wrote the first patient's sex for all: its published figures by sex are void.",
     )
     shown: ClassVar[str | None] = "mri"
-    plane: ClassVar[Plane | None] = "sagittal"
-    most_per_shard: ClassVar[int] = VOLUMES_PER_SHARD
+    plane: ClassVar[Plane] = "sagittal"
     mask_codes: ClassVar[Mapping[int, int]] = {
         value: value for value in (*_VERTEBRAE, 100, *_PARTIAL, *_DISCS)
     }

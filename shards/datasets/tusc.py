@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from shards.adapter import Access, Facts, Pixels, UnreadableSample, Volume
-from shards.card import Attribute, GroupPreset, PromptSet, Structure, Target
+from shards.card import Attribute, PromptSet, Structure, Target
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import joined, kept, words, years
 from shards.datasets._published import AGE, SEX, Published
@@ -58,7 +58,7 @@ class Tusc(Published):
     targets: ClassVar[tuple[Target, ...]] = (
         Target("malignant", ("benign", "malignant"), positive="malignant"),
     )
-    structures: ClassVar[tuple[Structure, ...]] = (Structure("thyroid nodule", (255,)),)
+    structures: ClassVar[tuple[Structure, ...]] = (Structure("thyroid_nodule", (255,)),)
     attributes: ClassVar[tuple[Attribute, ...]] = (SEX, AGE, Attribute("location"))
     published: ClassVar[tuple[str, ...]] = ("annot_id", *_SIZES, *(n.replace("-", "") for n in _TIRADS))
     prompts: ClassVar[tuple[PromptSet, ...]] = (
@@ -67,16 +67,6 @@ class Tusc(Published):
             "fairray-1",
             ("an ultrasound image of a {}", "a thyroid ultrasound with a {}"),
             (("benign thyroid nodule",), ("malignant thyroid nodule",)),
-        ),
-    )
-    presets: ClassVar[tuple[GroupPreset, ...]] = (
-        GroupPreset(
-            "fairmedfm",
-            "age",
-            "age",
-            ("<60", "60+"),
-            bins=(60.0,),
-            note="The cut of its other datasets: FairMedFM's code groups segmentation by sex only.",
         ),
     )
     notes: ClassVar[tuple[str, ...]] = (

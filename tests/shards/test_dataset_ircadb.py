@@ -112,3 +112,29 @@ def test_wrong_folders_and_tables_are_told(raw):
     (raw / "overview.csv").unlink()
     with pytest.raises(UserError, match=r"has none of overview.csv"):
         adapter.manifest()
+
+
+@pytest.mark.parametrize(
+    ("window", "shown"), [("ct-lung", (-1350.0, 150.0)), ([-10, 90], (-10.0, 90.0)), ("mri", None)]
+)
+def test_intensities_can_be_shown_otherwise_and_are_stored_as_they_are(tmp_path, window, shown):
+    options = replica("ircadb")(tmp_path / "raw")
+    usual, other = (
+        convert(make_adapter("ircadb", options | more), tmp_path / name, ConvertOptions(workers=1))
+        for name, more in (("usual", {}), ("other", {"window": window}))
+    )
+    assert other.card.window == shown
+    assert other.card.normalise == (None if shown else (0.5, 99.5))
+    assert other.index["image_sha256"] == usual.index["image_sha256"]
+    assert other.fingerprint != usual.fingerprint
+    one, another = (next(d.read(d.shards[0].name, masks=False)).image for d in (usual, other))
+    assert (one != another).any()
+
+
+@pytest.mark.parametrize(
+    ("window", "said"), [("ct-long", "did you mean 'ct-lung'"), ([90, -10], "low < high")]
+)
+def test_windows_that_are_none_are_refused(tmp_path, window, said):
+    adapter = make_adapter("ircadb", replica("ircadb")(tmp_path / "raw") | {"window": window})
+    with pytest.raises(UserError, match=said):
+        adapter.card()

@@ -51,8 +51,8 @@ def test_both_lungs_are_structures_and_their_union_is_one(raw, tmp_path):
     dataset = converted(raw, tmp_path)
     masks = masks_of(dataset)
     assert {s.name: s.values for s in dataset.card.structures} == {
-        "left lung": (128,),
-        "right lung": (255,),
+        "left_lung": (128,),
+        "right_lung": (255,),
         "lungs": (128, 255),
     }
     for person in set(PEOPLE) - {SMALL}:

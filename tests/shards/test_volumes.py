@@ -19,7 +19,7 @@ from shards.adapter import Access, Facts, UnreadableSample, Volume
 from shards.card import DatasetCard, Structure, Target
 from shards.convert import ConvertOptions, convert
 from shards.dataset import open_dataset
-from shards.datasets._published import Published
+from shards.datasets._published import Scans
 from shards.errors import UserError
 from shards.formats.volume_file import load_volume, read_volume_file
 from shards.members import store
@@ -431,7 +431,7 @@ def test_objects_and_other_arrays_are_never_read():
 # In shards
 
 
-class Scans(Published):
+class MadeUpScans(Scans):
     """Every ``*.nii.gz`` of a folder; a mask where there is one in ``masks``."""
 
     name: ClassVar[str] = "scans"
@@ -470,7 +470,7 @@ def scans(folder, shapes):
         save(folder / f"scan{number}.nii.gz", image, axes=FLIPPED[number % len(FLIPPED)])
         mask = ball(shape, (0.5, 0.5, 0.5), 3).astype(np.uint8)
         save(folder / "masks" / f"scan{number}.nii.gz", mask)
-    return Scans(raw=folder)
+    return MadeUpScans(raw=folder)
 
 
 def samples_of(dataset):
@@ -533,7 +533,7 @@ def test_smaller_volumes_say_so_in_the_index(tmp_path):
 
 
 def test_shards_of_volumes_are_smaller_than_those_of_images(tmp_path):
-    class FewScans(Scans):
+    class FewScans(MadeUpScans):
         most_per_shard: ClassVar[int] = 2
 
     scans(tmp_path / "raw", [(2, 8, 8)] * 5)
@@ -551,8 +551,8 @@ _PEAK = """
 import resource, sys
 from pathlib import Path
 from shards.convert import ConvertOptions, convert
-from test_volumes import Scans
-convert(Scans(raw=Path(sys.argv[1])), Path(sys.argv[2]), ConvertOptions(workers=1))
+from test_volumes import MadeUpScans
+convert(MadeUpScans(raw=Path(sys.argv[1])), Path(sys.argv[2]), ConvertOptions(workers=1))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
