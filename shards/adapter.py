@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -64,6 +64,8 @@ class Pixels:
         nothing is lost and nothing grows.
     mask_resized
         Whether the publisher's mask had another size and was brought to the image's.
+    derived
+        Values of the card's derived attributes.
     """
 
     image: NDArray[np.uint8] | NDArray[np.uint16]
@@ -71,6 +73,7 @@ class Pixels:
     spacing_mm: tuple[float, float] | None = None
     encoded: bytes | None = None
     mask_resized: bool = False
+    derived: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

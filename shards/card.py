@@ -61,11 +61,14 @@ class Attribute:
         ``"category"`` (string column) or ``"number"`` (float column).
     unit
         Unit of a number, e.g. ``"years"``.
+    derived
+        Whether it is estimated from the image and not recorded by anybody.
     """
 
     name: str
     kind: Literal["category", "number"] = "category"
     unit: str | None = None
+    derived: bool = False
 
 
 @dataclass(frozen=True)

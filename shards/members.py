@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class Stored:
         None where there is no mask.
     look
         What the stored pixels look like.
+    derived
+        Values of attributes that only the pixels tell.
     """
 
     files: Mapping[str, bytes]
@@ -46,6 +48,7 @@ class Stored:
     orientation: str | None
     mask_resized: bool | None
     look: Look
+    derived: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def store(pixels: Pixels | Volume, card: DatasetCard, max_side: int | None) -> Stored:
@@ -106,7 +109,9 @@ def _image(pixels: Pixels, card: DatasetCard, max_side: int | None) -> Stored:
         spacing = (float(row) * shape[0] / size[0], float(column) * shape[1] / size[1])
     resized = None if pixels.mask is None else pixels.mask_resized
     looked = look(fitted, card, volume=False)
-    return Stored(files, 1, size[0], size[1], shape[0], shape[1], spacing, None, resized, looked)
+    return Stored(
+        files, 1, size[0], size[1], shape[0], shape[1], spacing, None, resized, looked, pixels.derived
+    )
 
 
 def _check_image(pixels: Pixels, card: DatasetCard) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from shards.adapter import Adapter, Pixels, UnreadableSample, Volume
-from shards.card import DatasetCard
+from shards.card import Attribute, DatasetCard
 from shards.convert import draw_splits, prepare
 from shards.earlier import check_folder, look
 from shards.manifest import CheckedManifest, Row
@@ -293,7 +293,7 @@ def _classes(
 
 
 def _attributes(card: DatasetCard, rows: Sequence[Row]) -> Iterable[AttributeSummary]:
-    for attribute in card.attributes:
+    for attribute in _recorded(card):
         values = [row.attributes[attribute.name] for row in rows]
         known = [value for value in values if value is not None]
         yield AttributeSummary(
@@ -303,6 +303,11 @@ def _attributes(card: DatasetCard, rows: Sequence[Row]) -> Iterable[AttributeSum
             len(values) - len(known),
             _values(known, attribute.kind),
         )
+
+
+def _recorded(card: DatasetCard) -> list[Attribute]:
+    """Return the attributes that tables hold; the others are known once all images were read."""
+    return [attribute for attribute in card.attributes if not attribute.derived]
 
 
 def _values(known: Sequence[Any], kind: str) -> str:
@@ -346,7 +351,7 @@ def _remarks(
             lacking = [split for split in SPLITS if label and samples[split] and not counts[split]]
             if lacking:
                 yield f"target {name!r} has no sample of class {label!r} in {' and '.join(lacking)}"
-    for attribute in card.attributes:
+    for attribute in _recorded(card):
         if all(row.attributes[attribute.name] is None for row in rows):
             yield f"attribute {attribute.name!r} is unknown for all samples"
     for structure, found in opened.structures.items():

@@ -165,6 +165,7 @@ def _sample(job: ShardJob, row: Row) -> tuple[dict[str, bytes], dict[str, Any]]:
         "mask_resized": stored.mask_resized,
         **row.targets,
         **row.attributes,
+        **stored.derived,
         **row.published,
         "source": row.source,
     }

@@ -154,6 +154,10 @@ class Published(Adapter):
 
     def read(self, row: Mapping[str, Any]) -> Pixels | Volume:
         """Read the image and, if the row has one, its mask."""
+        return self.read_picture(row)
+
+    def read_picture(self, row: Mapping[str, Any]) -> Pixels:
+        """Read an image file of two dimensions and, if the row has one, its mask."""
         image, mask = Path(row["_image"]), row.get("_mask")
         pixels, encoded = read_image(image)
         if mask is None:

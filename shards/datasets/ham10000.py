@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from shards.adapter import Access, Facts
+from shards.adapter import Access, Facts, Pixels
 from shards.card import Attribute, DatasetCard, GroupPreset, PromptSet, Structure, Target
 from shards.datasets._coding import SEX as SEX_CODES
 from shards.datasets._coding import kept, words, years
 from shards.datasets._published import AGE, FAIRMEDFM_AGES, MEDFAIR_AGES, SEX, Published
+from shards.skin import ITA, TONE_PRESETS, typology_angle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,7 @@ class Ham10000(Published):
         "dermoscopy",
         "CC BY-NC 4.0",
         10_015,
-        ("sex", "age", "localization", "source_dataset"),
+        ("sex", "age", "localization", "ita", "source_dataset"),
         Access(
             "open",
             "https://doi.org/10.7910/DVN/DBW86T",
@@ -65,7 +66,7 @@ class Ham10000(Published):
         *(Target(name, _BINARY, positive="malignant") for name in _MALIGNANT),
     )
     structures: ClassVar[tuple[Structure, ...]] = (Structure("lesion", (255,)),)
-    attributes: ClassVar[tuple[Attribute, ...]] = (SEX, AGE, Attribute("localization"))
+    attributes: ClassVar[tuple[Attribute, ...]] = (SEX, AGE, Attribute("localization"), ITA)
     prompts: ClassVar[tuple[PromptSet, ...]] = (
         *(PromptSet(name, "fairmedfm-1", ("a photo of a {}",), _NAMES) for name in _MALIGNANT),
         PromptSet(
@@ -76,6 +77,7 @@ class Ham10000(Published):
         ),
     )
     presets: ClassVar[tuple[GroupPreset, ...]] = (
+        *TONE_PRESETS,
         *FAIRMEDFM_AGES,
         MEDFAIR_AGES,
         GroupPreset(
@@ -104,12 +106,20 @@ class Ham10000(Published):
         "by lesion is a lower bound of the true clustering, so intervals may be too narrow.",
         "Target malignant counts akiec, bcc and mel; malignant_fairmedfm counts akiec and mel only, as FairMedFM and "
         "MEDFAIR do.",
+        "Attribute ita is the individual typology angle of the skin outside of the lesion, estimated from the image (above 90 "
+        "where it has a bluish cast): skin tone is not recorded. Presets kinyanjui and fitzpatrick17k read skin types off it.",
         "Column dx_type says how a diagnosis was confirmed (histo: under the microscope; follow_up, consensus, confocal: "
         "without a biopsy).",
     )
     mask_codes: ClassVar[Mapping[int, int]] = {255: 255}
     landmarks: ClassVar[tuple[str, ...]] = _METADATA
     listed: ClassVar[tuple[str, ...]] = (_IMAGES,)
+
+    def read(self, row: Mapping[str, Any]) -> Pixels:
+        """Read image and mask, and estimate the tone of the skin around the lesion."""
+        pixels = self.read_picture(row)
+        lesion = None if pixels.mask is None else pixels.mask > 0
+        return replace(pixels, derived={ITA.name: typology_angle(pixels.image, lesion)})
 
     def card(self) -> DatasetCard:
         """Describe the dataset; masks and the source of images are there or not, as the publisher's files are."""
@@ -134,6 +144,7 @@ class Ham10000(Published):
             dx_type=kept(facts["dx_type"]) if "dx_type" in facts.columns else None,
             age=years(facts["age"]),
             localization=kept(facts["localization"]),
+            ita=None,
             _image=[places.get(name, str(home / f"{name}.jpg")) for name in facts["image_id"]],
         )
         for name, positive in _MALIGNANT.items():

@@ -146,6 +146,7 @@ def test_source_dataset_is_an_attribute_where_the_release_has_it(ham):
         "sex",
         "age",
         "localization",
+        "ita",
         "source_dataset",
     ]
     assert set(adapter(ham).manifest()["source_dataset"]) == {"rosendahl"}
