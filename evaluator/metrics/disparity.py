@@ -11,17 +11,15 @@ Lum, Zhang and Bower 2022. Generalised entropy: Speicher et al. 2018.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from evaluator.metrics import disparity_forms as forms
 from evaluator.metrics.group_values import (
     AgainstChance,
     Disparity,
-    Formula,
     GroupValues,
-    Need,
-    Scope,
     against_chance,
     require_fractions,
 )
@@ -148,342 +146,198 @@ def kinds() -> tuple[str, ...]:
     return tuple(known.kind for known in DISPARITIES)
 
 
-def _gap(values: Array) -> Array:
-    return np.asarray(values.max(axis=-1) - values.min(axis=-1))
-
-
-def _ratio(values: Array) -> Array:
-    return np.asarray(values.min(axis=-1) / values.max(axis=-1))
-
-
-def _distance(
-    kind: str,
-    meaning: str,
-    distance: Formula,
-    *,
-    metric: str | None = None,
-    parts: tuple[str, ...] = (),
-    scope: Scope = "any",
-) -> Disparity:
-    """Describe a kind whose result is itself a distance, 0 when fair."""
-    return Disparity(
-        kind,
-        meaning,
-        formula=distance,
-        departure=lambda g: distance(g) ** 2,
-        restore=lambda d, g: np.sqrt(d),
-        metric=metric,
-        parts=parts,
-        scope="parts" if parts else scope,
-    )
-
-
-def _towards_one(
-    kind: str, meaning: str, formula: Formula, *, metric: str | None = None, parts: tuple[str, ...] = ()
-) -> Disparity:
-    """Describe a kind that is 1 when fair and below otherwise."""
-    return Disparity(
-        kind,
-        meaning,
-        formula=formula,
-        departure=lambda g: (1.0 - formula(g)) ** 2,
-        restore=lambda d, g: 1.0 - np.sqrt(d),
-        fair_value=1.0,
-        metric=metric,
-        parts=parts,
-        scope="parts" if parts else "any",
-    )
-
-
-def _equity_scaled(kind: str, meaning: str, spread: Formula, *, centre: Formula) -> Disparity:
-    """Describe centre / (1 + spread)."""
-    return Disparity(
-        f"es:{kind}",
-        meaning,
-        formula=lambda g: centre(g) / (1.0 + spread(g)),
-        # A centre of 0 hides any spread, so nothing can be said about it.
-        departure=lambda g: np.where(centre(g) > 0.0, spread(g), np.nan) ** 2,
-        restore=lambda d, g: centre(g) / (1.0 + np.sqrt(d)),
-        fair_value=None,
-        scope="scores",
-    )
-
-
-def _second_order(
-    kind: str,
-    meaning: str,
-    formula: Formula,
-    *,
-    needs: tuple[Need, ...] = (),
-    metric: str | None = None,
-    parts: tuple[str, ...] = (),
-) -> Disparity:
-    """Describe a kind that is a squared distance already (a variance)."""
-    return Disparity(
-        kind,
-        meaning,
-        formula=formula,
-        departure=formula,
-        restore=lambda d, g: d,
-        metric=metric,
-        parts=parts,
-        scope="parts" if parts else "any",
-        needs=needs,
-    )
-
-
-def _worst(meaning: str, pick: Callable[[Array], Array], sign: float) -> Disparity:
-    """Describe the worst group's value; a worst group that beats the overall value departs by 0."""
-    return Disparity(
-        "worst",
-        meaning,
-        formula=lambda g: pick(g.values[0]),
-        departure=lambda g: np.maximum(0.0, sign * (g.overall[0] - pick(g.values[0]))) ** 2,
-        restore=lambda d, g: g.overall[0] - sign * np.sqrt(d),
-        fair_value=None,
-    )
-
-
-def _overall(g: GroupValues) -> Array:
-    return np.asarray(g.overall[0])
-
-
-def _group_mean(g: GroupValues) -> Array:
-    return np.asarray(g.values[0].mean(axis=-1))
-
-
-def _std(g: GroupValues) -> Array:
-    return np.asarray(g.values[0].std(axis=-1))
-
-
-def _sample_std(g: GroupValues) -> Array:
-    return np.asarray(g.values[0].std(axis=-1, ddof=1))
-
-
-def _variance(g: GroupValues) -> Array:
-    return np.asarray(g.values[0].var(axis=-1, ddof=1))
-
-
-def _corrected_variance(g: GroupValues) -> Array:
-    noise = np.nan if g.squared_errors is None else g.squared_errors[0].mean(axis=-1)
-    return np.asarray(_variance(g) - noise)
-
-
-def _from_overall(g: GroupValues) -> Array:
-    return np.asarray(np.abs(g.values[0] - g.overall[0][..., None]))
-
-
-def _between_entropy(g: GroupValues) -> Array:
-    """Generalised entropy with alpha 2 of samples that each have their group's mean benefit."""
-    sizes = np.ones_like(g.values[0]) if g.sizes is None else g.sizes
-    share = sizes / sizes.sum(axis=-1, keepdims=True)
-    mean = (share * g.values[0]).sum(axis=-1, keepdims=True)
-    return np.asarray(0.5 * (share * ((g.values[0] / mean) ** 2 - 1.0)).sum(axis=-1))
-
-
-def _two_groups(formula: Formula) -> Formula:
-    """Leave more than two groups undefined."""
-    return lambda g: formula(g) if g.values.shape[-1] == 2 else np.full(g.values.shape[1:-1], np.nan)
-
-
-def _mean_gap(g: GroupValues) -> Array:
-    return np.asarray(_gap(g.values).mean(axis=0))
-
-
-def _odds_ratio(g: GroupValues) -> Array:
-    return np.minimum(_ratio(g.values[0]), _ratio(1.0 - g.values[1]))
-
-
 _DP, _OPPORTUNITY, _ODDS = "demographic_parity", "equal_opportunity", "equalized_odds"
 _SELECTED, _SENSITIVITY, _SPECIFICITY = ("selection_rate",), ("sensitivity",), ("specificity",)
 _RATES = ("sensitivity", "specificity")
 
-_WORST_LOSS = _worst("Value of the worst group, the largest one.", lambda v: v.max(axis=-1), -1.0)
+_WORST_LOSS = forms.worst("Value of the worst group, the largest one.", lambda v: v.max(axis=-1), -1.0)
 
 #: All kinds, in the order of the tables.
 DISPARITIES: tuple[Disparity, ...] = (
-    _distance(
+    forms.distance(
         "max-min",
         "Largest minus smallest value of the groups; 0 is fair, and chance alone makes it positive.",
-        lambda g: _gap(g.values[0]),
+        lambda g: forms.gap(g.values[0]),
     ),
-    _towards_one(
+    forms.towards_one(
         "ratio",
         "Smallest over largest value of the groups (fairlearn); 1 is fair.",
-        lambda g: _ratio(g.values[0]),
+        lambda g: forms.ratio(g.values[0]),
     ),
-    _distance(
-        "std", "Standard deviation of the groups' values around their mean (divided by G); 0 is fair.", _std
+    forms.distance(
+        "std",
+        "Standard deviation of the groups' values around their mean (divided by G); 0 is fair.",
+        forms.std,
     ),
-    _worst("Value of the worst group, the smallest one.", lambda v: v.min(axis=-1), 1.0),
-    _equity_scaled(
+    forms.worst("Value of the worst group, the smallest one.", lambda v: v.min(axis=-1), 1.0),
+    forms.equity_scaled(
         "sum",
         "Overall value over 1 + the sum of the groups' distances from it (FairSeg, FairCLIP; Tian et al. 2024); stricter"
         " with more groups, so never to be compared between attributes with different numbers of groups.",
-        lambda g: _from_overall(g).sum(axis=-1),
-        centre=_overall,
+        lambda g: forms.from_overall(g).sum(axis=-1),
+        centre=forms.overall,
     ),
-    _equity_scaled(
+    forms.equity_scaled(
         "mean",
         "Overall value over 1 + the mean distance of the groups from it.",
-        lambda g: _from_overall(g).mean(axis=-1),
-        centre=_overall,
+        lambda g: forms.from_overall(g).mean(axis=-1),
+        centre=forms.overall,
     ),
-    _equity_scaled(
+    forms.equity_scaled(
         "popstd",
         "Overall value over 1 + the standard deviation of the groups' values (divided by G; FairMedFM's es_dice).",
-        _std,
-        centre=_overall,
+        forms.std,
+        centre=forms.overall,
     ),
-    _equity_scaled(
+    forms.equity_scaled(
         "std",
         "Overall value over 1 + the sample standard deviation of the groups' values (divided by G - 1; first version of"
         " FairSeg).",
-        _sample_std,
-        centre=_overall,
+        forms.sample_std,
+        centre=forms.overall,
     ),
-    _equity_scaled(
+    forms.equity_scaled(
         "groupmean_popstd",
         "Mean of the groups' values over 1 + their standard deviation (divided by G); every group counts alike whatever its"
         " size.",
-        _std,
-        centre=_group_mean,
+        forms.std,
+        centre=forms.group_mean,
     ),
-    _distance(
+    forms.distance(
         "psd:std",
         "Performance-scaled disparity: standard deviation of the groups (divided by G) over the overall value (FairCLIP).",
-        lambda g: _std(g) / g.overall[0],
+        lambda g: forms.std(g) / g.overall[0],
         scope="scores",
     ),
-    _distance(
+    forms.distance(
         "psd:max",
         "Performance-scaled disparity: largest minus smallest group over the overall value (FairCLIP).",
-        lambda g: _gap(g.values[0]) / g.overall[0],
+        lambda g: forms.gap(g.values[0]) / g.overall[0],
         scope="scores",
     ),
-    _distance(
+    forms.distance(
         "psd:std_half",
         "Standard deviation of the groups (divided by G) over how far the overall AUC is from guessing.",
-        lambda g: _std(g) / np.abs(g.overall[0] - 0.5),
+        lambda g: forms.std(g) / np.abs(g.overall[0] - 0.5),
         scope="areas",
     ),
-    _distance(
+    forms.distance(
         "psd:max_half",
         "Largest minus smallest group over how far the overall AUC is from guessing.",
-        lambda g: _gap(g.values[0]) / np.abs(g.overall[0] - 0.5),
+        lambda g: forms.gap(g.values[0]) / np.abs(g.overall[0] - 0.5),
         scope="areas",
     ),
     Disparity(
         "ser",
         "Skewed error ratio: error of the worst group over error of the best, (1 - min) / (1 - max) (FairMedFM); 1 is fair.",
         formula=lambda g: (1.0 - g.values[0].min(axis=-1)) / (1.0 - g.values[0].max(axis=-1)),
-        departure=lambda g: (_gap(g.values[0]) / (1.0 - g.values[0].max(axis=-1))) ** 2,
+        departure=lambda g: (forms.gap(g.values[0]) / (1.0 - g.values[0].max(axis=-1))) ** 2,
         restore=lambda d, g: 1.0 + np.sqrt(d),
         fair_value=1.0,
         scope="scores",
     ),
-    _second_order(
+    forms.second_order(
         "variance:naive",
         "Variance of the groups' values (divided by G - 1), chance included.",
-        _variance,
+        forms.variance,
     ),
-    _second_order(
+    forms.second_order(
         "variance:corrected",
         "Variance of the groups' values less their mean squared standard error (Lum et al. 2022); below 0 where the groups"
         " differ by less than chance.",
-        _corrected_variance,
+        forms.corrected_variance,
         needs=("squared_errors",),
     ),
-    _distance(
+    forms.distance(
         "dp:diff",
         "Demographic parity: largest minus smallest share decided positive (FairCLIP, fairlearn); 0 is fair.",
-        lambda g: _gap(g.values[0]),
+        lambda g: forms.gap(g.values[0]),
         metric=_DP,
         parts=_SELECTED,
     ),
-    _towards_one(
+    forms.towards_one(
         "dp:ratio",
         "Demographic parity: smallest over largest share decided positive (fairlearn); 1 is fair.",
-        lambda g: _ratio(g.values[0]),
+        lambda g: forms.ratio(g.values[0]),
         metric=_DP,
         parts=_SELECTED,
     ),
-    _towards_one(
+    forms.towards_one(
         "dp:one_minus",
         "1 - difference between the shares decided positive of two groups (MEDFAIR's DP); 1 is fair.",
-        _two_groups(lambda g: 1.0 - _gap(g.values[0])),
+        forms.two_groups(lambda g: 1.0 - forms.gap(g.values[0])),
         metric=_DP,
         parts=_SELECTED,
     ),
-    _distance(
+    forms.distance(
         "eqopp:tpr_gap",
         "Equal opportunity: largest minus smallest sensitivity (FairMedFM's eo, fairlearn); 0 is fair.",
-        lambda g: _gap(g.values[0]),
+        lambda g: forms.gap(g.values[0]),
         metric=_OPPORTUNITY,
         parts=_SENSITIVITY,
     ),
-    _towards_one(
+    forms.towards_one(
         "eqopp:ratio",
         "Equal opportunity: smallest over largest sensitivity (fairlearn); 1 is fair.",
-        lambda g: _ratio(g.values[0]),
+        lambda g: forms.ratio(g.values[0]),
         metric=_OPPORTUNITY,
         parts=_SENSITIVITY,
     ),
-    _towards_one(
+    forms.towards_one(
         "eqopp:one_minus",
         "1 - difference in sensitivity between two groups (MEDFAIR's EqOpp1, which its code prints as EqOpp0); 1 is fair.",
-        _two_groups(lambda g: 1.0 - _gap(g.values[0])),
+        forms.two_groups(lambda g: 1.0 - forms.gap(g.values[0])),
         metric=_OPPORTUNITY,
         parts=_SENSITIVITY,
     ),
-    _towards_one(
+    forms.towards_one(
         "eqopp0:one_minus",
         "1 - difference in false positive rate between two groups (MEDFAIR's EqOpp0, which its code prints as EqOpp1); 1 is"
         " fair.",
-        _two_groups(lambda g: 1.0 - _gap(g.values[0])),
+        forms.two_groups(lambda g: 1.0 - forms.gap(g.values[0])),
         metric=_OPPORTUNITY,
         parts=_SPECIFICITY,
     ),
-    _distance(
+    forms.distance(
         "eqodds:max",
         "Equalized odds: the larger of the gaps in sensitivity and false positive rate (FairCLIP's DEOdds, fairlearn's"
         " default); 0 is fair.",
-        lambda g: _gap(g.values).max(axis=0),
+        lambda g: forms.gap(g.values).max(axis=0),
         metric=_ODDS,
         parts=_RATES,
     ),
-    _distance(
+    forms.distance(
         "eqodds:mean",
         "Equalized odds: mean of the gaps in sensitivity and false positive rate (fairlearn with agg='mean'); 0 is fair.",
-        _mean_gap,
+        forms.mean_gap,
         metric=_ODDS,
         parts=_RATES,
     ),
-    _towards_one(
+    forms.towards_one(
         "eqodds:one_minus_mean",
         "1 - mean of the gaps in sensitivity and specificity (FairMedFM's eod); 1 is fair.",
-        lambda g: 1.0 - _mean_gap(g),
+        lambda g: 1.0 - forms.mean_gap(g),
         metric=_ODDS,
         parts=_RATES,
     ),
-    _towards_one(
+    forms.towards_one(
         "eqodds:medfair",
         "1 - mean of the differences in sensitivity and false positive rate between two groups (MEDFAIR's EqOdd); 1 is fair.",
-        _two_groups(lambda g: 1.0 - _mean_gap(g)),
+        forms.two_groups(lambda g: 1.0 - forms.mean_gap(g)),
         metric=_ODDS,
         parts=_RATES,
     ),
-    _towards_one(
+    forms.towards_one(
         "eqodds:ratio",
         "Equalized odds: the smaller of the ratios of sensitivities and of false positive rates (fairlearn); 1 is fair.",
-        _odds_ratio,
+        forms.odds_ratio,
         metric=_ODDS,
         parts=_RATES,
     ),
-    _second_order(
+    forms.second_order(
         "ge:between",
         "Generalised entropy (alpha 2) between groups, of the benefit 1 + decision - truth (Speicher et al. 2018); 0 is fair.",
-        _between_entropy,
+        forms.between_entropy,
         needs=("sizes",),
         metric="benefit",
         parts=("mean_benefit",),
