@@ -14,6 +14,7 @@ the order of rows nor on the number of threads. The point value is the replicate
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -29,7 +30,7 @@ Curves = Callable[[Any], list[tuple[Array, NDArray[np.bool_]]]]
 
 
 @dataclass(frozen=True)
-class Sums:
+class Sums(ABC):
     """A smooth function of weighted sums of terms.
 
     Attributes
@@ -54,19 +55,19 @@ class Sums:
 
     def counter(self) -> int:
         """Return the column that counts the rows of a subject with a value; needed for ``within="mean"``."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no means of subjects: no column counts their rows")
 
     def extend(self, joined: Array) -> Array:
         """Add columns that depend on a whole unit (products of its sums) to ``[units, K]`` joined terms."""
         return joined
 
+    @abstractmethod
     def value(self, sums: Array) -> Array:
         """Evaluate sums ``[..., K]``; NaN where undefined."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gradient(self, sums: Array) -> Array:
         """Differentiate :meth:`value` by the sums ``[..., K]``; a row's influence is gradient . terms."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,7 @@ from shards.adapter import Access
 DATASET_SEEDS = 2**32
 
 #: Nobody has to ask for them.
-GENERATED = Access(
-    "generated", "https://pypi.org/project/fairray", "Nothing: the images are drawn while converting."
-)
+GENERATED = Access("generated", "", "Nothing: the images are drawn while converting.")
 
 SEXES = ("female", "male")
 RACES = ("asian", "black", "white")

@@ -44,7 +44,7 @@ def test_every_dataset_is_listed_with_what_it_is_and_how_to_get_it():
         published = row["access"]["kind"] not in ("generated", "yours")
         assert bool(row["attributes"] and row["access"]["expected"]) is published
         assert (row["samples"] is not None) is (published and row["name"] != "tusc")  # frames nobody counted
-        assert row["access"]["page"].startswith("https://") or row["name"] == "table"
+        assert row["access"]["page"].startswith("https://") is published
 
 
 def test_what_is_missing_of_a_raw_folder_is_said(tmp_path):
