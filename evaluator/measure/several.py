@@ -16,8 +16,8 @@ from evaluator.groups import ALL, UNKNOWN
 from evaluator.measure.error_gaps import Groups, error_gap
 from evaluator.measure.settings import MeasureSettings, ResultKeys
 from evaluator.measure.tables import Measurement, Rows, to_tables
+from evaluator.measure.uncertainty import expanded_interval
 from evaluator.metrics.metric import Array, Metric, Pointwise
-from evaluator.statistics.bootstrap import percentile_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,10 +141,17 @@ def _row(attribute: str, group: str, cell: _Cell, settings: MeasureSettings) -> 
         told = next(row for row in cell.rows if row["status"] != "ok")
         status = first["status"] if first["status"] == "absent" else told["status"]
         return {**row, "status": status, "reason": f"{told['target']}: {told['reason']}"}
-    interval = percentile_interval(cell.replicates, settings.alpha)
+    rarer = min(row["n_subjects_pos"] or 0, row["n_subjects_neg"] or 0)
+    interval = expanded_interval(cell.replicates, rarer, settings.alpha)
     if isinstance(interval, str):
         return {**row, "value": value, "reason": f"no interval: {interval}"}
-    return {**row, "value": value, "ci_low": interval[0], "ci_high": interval[1], "interval": "percentile"}
+    return {
+        **row,
+        "value": value,
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "interval": interval.method,
+    }
 
 
 def _fewest(rows: Sequence[Row], name: str) -> int | None:

@@ -6,12 +6,13 @@
   Newcombe's interval where one class has fewer than 30 subjects or the variance is 0;
 * shares of samples (accuracy, sensitivity, PPV, ...): Wilson, or Clopper-Pearson where the effective number of
   samples is small, with the number of samples reduced by the design effect of clusters;
-* means over fewer than 50 subjects: Student's t on the cluster standard error;
+* means over fewer than 20 subjects: Student's t on the cluster standard error;
 * the plain calibration error (``ece``): none. It shows an error where there is none, and its replicates show twice as much, so
   that no percentile comes near the truth (simulated: 0 to 80 % instead of 95 %);
 * its debiased square (``ce2``): percentiles of replicates brought back to the value, because each replicate adds the noise of
   its draw to a square that only the data's own noise was taken off (simulated: 94 to 98 %, more where there is no error);
-* everything else: percentiles of the subject bootstrap; without replicates, t.
+* everything else: percentiles of the subject bootstrap, expanded for the number of units that the value rests on (simulated in
+  groups of 60: plain percentiles of average precision cover 92 %, expanded ones 95 %); without replicates, t.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from evaluator.statistics.spreads import Spread
 
 #: Why the plain calibration error has no interval.
 BIASED = "biased_upward: replicates of a calibration error are farther from the truth than itself, see ce2"
-#: Up to this many subjects the mean's interval is Student's.
-_FEW = 50
+#: With fewer subjects the mean's interval is Student's: their replicates take few values.
+_FEW = 20
 #: How many units of the pooled variance a group's own variance is mixed with before it shrinks.
 _PRIOR_UNITS = 4.0
 
@@ -108,7 +109,13 @@ def interval_of(metric: Metric, estimate: Estimate, method: str, alpha: float) -
     few = isinstance(form, Sums) and form.within == "mean" and estimate.size < _FEW
     if few or (not len(estimate.replicates) and np.isfinite(estimate.variance)):
         return _t(metric, estimate, alpha)
-    return _percentile(estimate, alpha)
+    return expanded_interval(estimate.replicates, estimate.size, alpha)
+
+
+def expanded_interval(replicates: Array, units: float, alpha: float) -> Interval | str:
+    """Return percentiles of replicates ``[B]`` expanded for `units` (see :func:`percentile_interval`); plain below 2 units."""
+    found = percentile_interval(replicates, alpha, units if units >= 2.0 else np.inf)
+    return Interval(*found, "percentile-expanded") if isinstance(found, tuple) else found
 
 
 def centred(replicates: Array, value: Array | float) -> Array:

@@ -23,6 +23,7 @@ _TESTS = ("friedman", "wilcoxon", "direction", "kendall")
 _NAMED = 3  # metrics that a sentence names; more are counted
 _INTERVALS = {
     "percentile": "the percentiles of a bootstrap (Efron, 1979)",
+    "percentile-expanded": "the percentiles of a bootstrap (Efron, 1979), expanded for few subjects (Hesterberg, 2015),",
     "percentile-centred": "the percentiles of a bootstrap moved to the value, as its replicates are biased,",
     "bca": "a bias-corrected and accelerated bootstrap (Efron, 1987)",
     "simultaneous": "a simultaneous band over the groups from the bootstrap",

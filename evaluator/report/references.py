@@ -55,6 +55,11 @@ REFERENCES = (
         "Field CA, Welsh AH. Bootstrapping clustered data. Journal of the Royal Statistical Society B 2007; 69: 369–390.",
     ),
     Reference(
+        "Hesterberg, 2015",
+        "Hesterberg TC. What teachers should know about the bootstrap: resampling in the undergraduate statistics "
+        "curriculum. The American Statistician 2015; 69: 371–386.",
+    ),
+    Reference(
         "Holm, 1979",
         "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics 1979; 6: "
         "65–70.",

@@ -6,6 +6,7 @@ from typing import Any
 
 _INTERVALS = {
     "percentile": "percentile bootstrap",
+    "percentile-expanded": "percentile bootstrap, expanded",
     "percentile-centred": "percentile bootstrap, centred",
     "bca": "BCa bootstrap",
     "basic": "basic bootstrap",

@@ -70,7 +70,7 @@ def subject_weights(seed: int, subjects: Sequence[str], replicates: int) -> Iter
         yield slice(start, stop), weights[:, : stop - start].astype(np.float64)
 
 
-def percentile_interval(replicates: Array, alpha: float) -> tuple[float, float] | str:
+def percentile_interval(replicates: Array, alpha: float, units: float = np.inf) -> tuple[float, float] | str:
     """Return the percentile interval of replicates, or why there is none.
 
     Parameters
@@ -79,12 +79,28 @@ def percentile_interval(replicates: Array, alpha: float) -> tuple[float, float] 
         ``[B]``, NaN where the metric was undefined.
     alpha
         1 - level.
+    units
+        Independent units that the value rests on, at least 2: the interval is expanded for so few. Infinite for plain
+        percentiles.
 
     Returns
     -------
     (low, high) or str
         A reason when more than 5 % of the replicates are undefined or all of them are the same number.
+
+    Raises
+    ------
+    ValueError
+        If `units` is below 2.
+
+    Notes
+    -----
+    Replicates of n units vary by ``sqrt((n - 1) / n)`` too little, and their quantiles are those of a normal distribution
+    where Student's holds. The expanded interval takes the quantiles at ``Phi(-+ sqrt(n / (n - 1)) t)`` with the t quantile of
+    n - 1 degrees of freedom (Hesterberg 2015, What Teachers Should Know about the Bootstrap, section 3.3).
     """
+    if not units >= 2.0:
+        raise ValueError(f"units must be at least 2, got {units}")
     defined = replicates[~np.isnan(replicates)]
     if not len(replicates):
         return "no_replicates"
@@ -92,8 +108,18 @@ def percentile_interval(replicates: Array, alpha: float) -> tuple[float, float] 
         return f"undefined_replicates: {len(replicates) - len(defined)} of {len(replicates)}"
     if np.ptp(defined) == 0.0:
         return "no_variation"
-    low, high = np.quantile(defined, [alpha / 2, 1 - alpha / 2])
+    tail = _expanded(alpha / 2, units)
+    low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _expanded(tail: float, units: float) -> float:
+    """Return the share of replicates to leave out at each end."""
+    if np.isinf(units):
+        return tail
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(np.sqrt(units / (units - 1.0)) * stdtrit(units - 1.0, tail)))
 
 
 def standard_error(replicates: Array) -> float:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shards.dataset import Dataset
 
 #: Raised when the numbers of a mean change for the same measurements.
-VERSION = 1
+VERSION = 2
 
 
 def plan(tasks: Iterable[Task], datasets: Mapping[str, Dataset], settings: MeasureSettings) -> Iterator[Task]:

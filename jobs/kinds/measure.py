@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from evaluator.views import View
 
 #: Raised when the numbers of a measurement change for the same rows.
-VERSION = 2
+VERSION = 3
 
 
 def plan(

@@ -44,7 +44,11 @@ def test_every_metric_has_its_counts_and_an_interval_around_its_value():
     numbers = numbers.drop(refused.index)
     assert (numbers["ci_low"] < numbers["ci_high"]).all()
     methods = numbers.drop_duplicates("metric").set_index("metric")["interval"]
-    assert (methods["auc"], methods["accuracy"], methods["f1"]) == ("delong-logit", "wilson", "percentile")
+    assert (methods["auc"], methods["accuracy"], methods["f1"]) == (
+        "delong-logit",
+        "wilson",
+        "percentile-expanded",
+    )
     assert methods["ce2"] == "percentile-centred"
     assert ((numbers["ci_low"] <= numbers["value"]) & (numbers["value"] <= numbers["ci_high"])).all()
     overall = row(numbers, group="all", metric="auc")

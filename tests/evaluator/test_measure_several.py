@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from measuring import KEYS, cases, measurement, row
+from scipy import stats
 
 from evaluator import audit
 from evaluator.measure import MeasureSettings, macro_average
@@ -30,7 +31,9 @@ def test_the_mean_of_two_findings_has_the_mean_of_their_replicates_as_interval()
         found = row(metrics, group=group)
         assert found["value"] == pytest.approx(np.mean(parts))
         draws = [row(m.replicates.to_pandas(), group=group, metric="auc")["values"] for m in (first, second)]
-        low, high = np.quantile(np.mean(draws, axis=0), [0.025, 0.975])
+        rarer = min(found["n_subjects_pos"], found["n_subjects_neg"])
+        tail = stats.norm.cdf(np.sqrt(rarer / (rarer - 1)) * stats.t.ppf(0.025, rarer - 1))
+        low, high = np.quantile(np.mean(draws, axis=0), [tail, 1 - tail])
         assert (found["ci_low"], found["ci_high"]) == (pytest.approx(low), pytest.approx(high))
     assert set(metrics["target"]) == {"both"}
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from evaluator.metrics.classification import Scored, auc, threshold_metrics
 from evaluator.metrics.per_subject import Measured, subject_mean
@@ -81,6 +82,25 @@ def test_mean_over_subjects_equals_explicit_resampling_of_subject_means():
 def test_interval_is_the_percentiles_of_the_defined_replicates():
     replicates = np.append(np.linspace(0, 1, 1001), np.full(20, np.nan))
     assert percentile_interval(replicates, 0.05) == pytest.approx((0.025, 0.975))
+
+
+@pytest.mark.parametrize("units", [5.0, 30.0, 14.4])
+def test_an_expanded_interval_of_normal_replicates_is_student_s(units):
+    value, error = 3.0, 0.5
+    spread = error * np.sqrt(
+        (units - 1) / units
+    )  # what a bootstrap of so few units shows of the standard error
+    replicates = stats.norm.ppf((np.arange(400_000) + 0.5) / 400_000, value, spread)
+    expected = stats.t.interval(0.9, units - 1, value, error)
+    assert percentile_interval(replicates, 0.1, units) == pytest.approx(expected, rel=1e-3)
+
+
+def test_expansion_vanishes_with_the_number_of_units_and_needs_two():
+    replicates = np.random.default_rng(3).normal(size=5000)
+    plain = percentile_interval(replicates, 0.05)
+    assert percentile_interval(replicates, 0.05, 1e9) == pytest.approx(plain, abs=1e-6)
+    with pytest.raises(ValueError, match="at least 2"):
+        percentile_interval(replicates, 0.05, 1.5)
 
 
 @pytest.mark.parametrize(
