@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluator.models.registry import default_registry
-from evaluator.models.weights import LocatedWeights, locate
+from evaluator.models.weights import LocatedWeights, MissingWeights, locate
 from jobs.combination import Combination
 from jobs.kinds import USAGES, family, measure
 from jobs.study import DatasetEntry, ModelEntry, Study
@@ -153,7 +153,7 @@ def make_plan(
                 groups=groups[name],
                 batch_size=options.batch_size,
             )
-            for task in _of_combination(study, combination, skipped):
+            for task in _of_combination(study, combination, skipped, blocked):
                 tasks[task.id] = _joined(tasks.get(task.id), task)
     for task in measure.plan(list(tasks.values()), groups, study.measure):
         tasks[task.id] = task
@@ -169,7 +169,9 @@ def make_plan(
     return Plan(study, tuple(tasks.values()), datasets, cards, said, tuple(blocked), groups)
 
 
-def _of_combination(study: Study, combination: Combination, skipped: list[str]) -> Iterator[Task]:
+def _of_combination(
+    study: Study, combination: Combination, skipped: list[str], blocked: list[str]
+) -> Iterator[Task]:
     for name, options in study.usages.items():
         usage = USAGES[name]
         if usage.ability not in combination.card.abilities:
@@ -178,7 +180,10 @@ def _of_combination(study: Study, combination: Combination, skipped: list[str]) 
             skipped.append(f"{combination.name} has no {usage.field}: {name} is left out.")
         else:
             skipped += usage.left_out(combination, options)
-            yield from usage.plan(combination, options)
+            try:
+                yield from usage.plan(combination, options)
+            except MissingWeights as error:  # of the text tower: what needs no texts runs
+                blocked.append(str(error))
 
 
 def _joined(old: Task | None, new: Task) -> Task:
@@ -213,8 +218,11 @@ def _models(
 
 
 def _located(weights: LocatedWeights) -> LocatedWeights:
-    """Make the path absolute: a worker may run in another folder."""
-    return weights if weights.path is None else replace(weights, path=weights.path.absolute())
+    """Make the paths absolute: a worker may run in another folder."""
+    if weights.path is None:
+        return weights
+    tokenizer = None if weights.tokenizer is None else weights.tokenizer.absolute()
+    return replace(weights, path=weights.path.absolute(), tokenizer=tokenizer)
 
 
 def _refuse_twins(datasets: Mapping[str, Dataset]) -> None:

@@ -70,6 +70,28 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class TokenizerFile:
+    """The file by which a text tower turns texts into tokens. Only zero-shot needs it; image features do without.
+
+    Attributes
+    ----------
+    file
+        ``"tokenizer.json"`` (the tokenizers library's own), or ``"vocab.txt"`` (word pieces of BERT, lower case).
+    hub, revision
+        Repository that has it, and its pinned revision; often another than that of the weights.
+    """
+
+    file: str
+    hub: str
+    revision: str | None = None
+
+    @property
+    def page(self) -> str:
+        """Where a person gets it."""
+        return f"https://huggingface.co/{self.hub}"
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """A registry entry.
 
@@ -83,6 +105,8 @@ class ModelCard:
         The family's own name of the architecture.
     weights, preprocessing, licence
         See there.
+    tokenizer
+        File of the text tower's tokenizer; None where the family's library ships it, and without a text tower.
     abilities
         ``"encode"`` (probes), ``"text"`` (zero-shot), ``"segment"`` (prompted segmentation).
     feature, dimension
@@ -118,6 +142,7 @@ class ModelCard:
     prompts: tuple[str, ...] = ()
     mask_threshold: float | None = None
     context_length: int | None = None
+    tokenizer: TokenizerFile | None = None
     trained_on: tuple[str, ...] = ()
     gflops: float = 0.0
     aliases: tuple[str, ...] = ()

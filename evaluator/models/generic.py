@@ -21,7 +21,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from evaluator.models.card import ModelCard, Preprocessing, Weights
-from evaluator.models.catalogue import sam_card
+from evaluator.models.cards.sam import sam_card
 from shards.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _timm_preprocessing(name: str, config: Mapping[str, Any]) -> Preprocessing:
 
 @cache
 def _openclip(rest: str) -> ModelCard:
-    from evaluator.models.family_openclip import architecture_config, build, split_tower
+    from evaluator.models.families.openclip import architecture_config, build, split_tower
 
     name, file = _split_file(rest)
     architecture, slash, tag = name.partition("/")

@@ -26,7 +26,8 @@ class ImageFeatures(NamedTuple):
     features
         ``[B, D]`` float32, before any projection: what probes use.
     projected
-        ``[B, P]`` float32 in the space of the text tower (not normalised); None for models without one.
+        ``[B, P]`` float32 in the space of the text tower (not normalised); None for models without one. Where the
+        model's similarity has several vectors an image, ``[B, vectors * P]``.
     """
 
     features: Tensor
@@ -43,11 +44,15 @@ class Similarity:
         ``"softmax"`` over the classes (CLIP) or ``"sigmoid"`` pair by pair (SigLIP).
     scale, bias
         logit = scale * cosine + bias; `scale` is the exponential of the stored log-scale.
+    vectors
+        How many vectors `projected` holds of one image, one after the other; the cosine of an image and a text is
+        then the largest over them (BLIP-2's queries).
     """
 
     rule: Literal["softmax", "sigmoid"]
     scale: float
     bias: float = 0.0
+    vectors: int = 1
 
 
 #: (height, width) of each image of a batch inside its padded square, or None when no image is padded. Padding

@@ -26,9 +26,9 @@ Model = ImageEncoder | PromptableSegmenter
 Loader = Callable[[ModelCard, LocatedWeights, "torch.device", Precision], Model]
 
 _FAMILIES = {
-    "openclip": "evaluator.models.family_openclip:load",
-    "timm": "evaluator.models.family_timm:load",
-    "sam": "evaluator.models.family_sam:load",
+    "openclip": "evaluator.models.families.openclip:load",
+    "timm": "evaluator.models.families.timm:load",
+    "sam": "evaluator.models.families.sam:load",
 }
 
 

@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from importlib.metadata import EntryPoint, entry_points
 
 from evaluator.models.card import ModelCard
-from evaluator.models.catalogue import packaged_cards
+from evaluator.models.cards import packaged_cards
 from evaluator.models.generic import generic_card, is_generic
 from evaluator.models.tiny.cards import TINY_CARDS
 from shards.errors import FairRayError, UserError, unknown_name

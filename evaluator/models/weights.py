@@ -1,8 +1,8 @@
-"""Find the file of a model's weights, check that it is the right one, read its tensors, run none of its code.
+"""Find the files of a model, check that they are the right ones, remember their hashes.
 
 Guarantees: a file whose card pins a hash is used only if it has that hash; nothing is downloaded when
-`offline`; no pickle other than plain tensors is ever read. Where a publisher gives no hash the one found is
-returned, so that it enters the identity of every result.
+`offline`. Where a publisher gives no hash the one found is returned, so that it enters the identity of every
+result. What is in the files is read by :mod:`evaluator.models.state`.
 
 Where a file is looked for, in this order: the package itself (shipped models), an absolute path, then in each
 folder ``<folder>/<model>/<file>`` and - for files that do not come from a hub, whose names are unique -
@@ -13,28 +13,21 @@ or the like, and one model's must never be taken for another's.
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evaluator.models.card import ModelCard
 from shards.errors import UserError
 from shards.files import sha256_file, write_json
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: The same weights under the name they have in repositories that were made before safetensors.
 _OLDER_NAMES = {
     "open_clip_model.safetensors": "open_clip_pytorch_model.bin",
     "model.safetensors": "pytorch_model.bin",
 }
-_WRAPPERS = ("state_dict", "model", "model_state_dict")
-_TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 
 
 class MissingWeights(UserError):
@@ -51,10 +44,15 @@ class LocatedWeights:
         The file; None for weights that are drawn at random.
     sha256
         Identity of the weights: the file's hash, or ``"random:<seed>"``.
+    tokenizer, tokenizer_sha256
+        The text tower's tokenizer file and its hash; None where the card names none, or it is not here: image features
+        do without.
     """
 
     path: Path | None
     sha256: str
+    tokenizer: Path | None = None
+    tokenizer_sha256: str | None = None
 
 
 def locate(
@@ -95,7 +93,45 @@ def locate(
             f"weights of model {card.name!r}: {path} has sha256 {found}, expected {expected}. "
             f"The file is damaged or another release; get it again{_from_page(card)}."
         )
-    return LocatedWeights(path, found)
+    tokenizer = _tokenizer(card, path, folders, offline=offline)
+    return LocatedWeights(path, found, tokenizer, None if tokenizer is None else _sha256(tokenizer, hashes))
+
+
+def require_tokenizer(card: ModelCard, weights: LocatedWeights) -> None:
+    """Refuse a model whose texts cannot be read.
+
+    Raises
+    ------
+    MissingWeights
+        If the card names a tokenizer's file and it was not found.
+    """
+    wanted = card.tokenizer
+    if wanted is None or weights.tokenizer is not None:
+        return
+    raise MissingWeights(
+        f"tokenizer {wanted.file!r} of model {card.name!r} not found, so texts cannot be read; image features work without "
+        f"it. Get it from {wanted.page} and put it beside the weights or into a folder of weights as "
+        f"'{card.name}/{wanted.file}'. With a network, 'fairray models fetch {card.name}' does this."
+    )
+
+
+def _tokenizer(card: ModelCard, path: Path, folders: Sequence[Path], *, offline: bool) -> Path | None:
+    """Return the tokenizer's file: in a folder of weights, beside the weights, in the hub's cache, or from the hub."""
+    wanted = card.tokenizer
+    if wanted is None:
+        return None
+    places = [*(Path(folder) / card.name / wanted.file for folder in folders), path.parent / wanted.file]
+    here = next((place for place in places if place.is_file()), None)
+    if here is not None:
+        return here
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(
+            hf_hub_download(wanted.hub, wanted.file, revision=wanted.revision, local_files_only=offline)
+        )
+    except Exception:  # noqa: BLE001 - transports have errors of their own; all mean: not to be had
+        return None  # whoever needs texts asks by require_tokenizer
 
 
 def _local_places(card: ModelCard, folders: Sequence[Path]) -> Iterator[Path]:
@@ -199,96 +235,3 @@ def _read_hashes(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def load_state(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a weights file, on the CPU.
-
-    Parameters
-    ----------
-    path
-        ``.safetensors``, or ``.pt``, ``.pth``, ``.bin`` as torch saves them (tensors only).
-
-    Returns
-    -------
-    dict of str to Tensor
-        Unwrapped from ``state_dict``, ``model`` or ``model_state_dict`` and from a common ``module.`` prefix.
-
-    Raises
-    ------
-    UserError
-        If the file is damaged, of another kind, a TorchScript archive, or holds pickled objects other than
-        tensors.
-    """
-    if path.suffix == ".safetensors":
-        return _load_safetensors(path)
-    if path.suffix not in _TORCH_SUFFIXES:
-        kinds = ", ".join([".safetensors", *_TORCH_SUFFIXES])
-        raise UserError(
-            f"weights file {path} must end in one of {kinds}, got {path.suffix!r}. Convert it to safetensors."
-        )
-    return _tensors(_load_torch(path), path)
-
-
-def _load_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return dict(load_file(path, device="cpu"))
-    except SafetensorError as error:
-        raise UserError(
-            f"weights file {path} is damaged or no safetensors file: {error}. Get it again."
-        ) from error
-
-
-def _load_torch(path: Path) -> Any:
-    import torch
-
-    if _is_torchscript(path):
-        raise UserError(
-            f"weights file {path} is a TorchScript archive (as OpenAI's original CLIP files are), "
-            "which holds code: refused. Use the same weights as safetensors, "
-            "for CLIP 'open_clip_model.safetensors' of the model's hub page."
-        )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"weights file {path} holds pickled objects other than tensors, which could run code, or is damaged: "
-            "refused. Save its tensors as safetensors in a sandbox and use that file."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        cause = str(error).strip().splitlines()[:1]
-        raise UserError(
-            f"weights file {path} is damaged or no torch file: {''.join(cause)}. Get it again."
-        ) from error
-
-
-def _is_torchscript(path: Path) -> bool:
-    """Tell a TorchScript archive by the member that torch itself tells it by."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _tensors(value: Any, path: Path) -> dict[str, Tensor]:
-    import torch
-
-    while isinstance(value, Mapping):
-        wrapper = next((key for key in _WRAPPERS if isinstance(value.get(key), Mapping)), None)
-        if wrapper is None:
-            break
-        value = value[wrapper]
-    if not isinstance(value, Mapping):
-        raise UserError(f"weights file {path} must hold named tensors, got {type(value).__name__}.")
-    others = [str(key) for key, item in value.items() if not isinstance(item, torch.Tensor)]
-    if others or not value:
-        found = f"entries that are none: {', '.join(others[:5])}" if others else "nothing"
-        raise UserError(
-            f"weights file {path} must hold named tensors only, found {found}. Save the state dict alone."
-        )
-    if all(str(key).startswith("module.") for key in value):
-        return {str(key).removeprefix("module."): item for key, item in value.items()}
-    return {str(key): item for key, item in value.items()}

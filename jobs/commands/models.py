@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evaluator.models.card import ModelCard
 from evaluator.models.registry import default_registry
-from evaluator.models.weights import locate
+from evaluator.models.weights import locate, require_tokenizer
 from jobs.commands.output import out, print_json, print_table, say
 from jobs.run import Exit
 
@@ -50,6 +50,13 @@ def fetch(name: str, folders: Sequence[Path], *, offline: bool) -> int:
             markup=False,
             soft_wrap=True,
         )
+        require_tokenizer(card, found)
+        if found.tokenizer is not None:
+            out().print(
+                f"{card.name}: {found.tokenizer} sha256 {found.tokenizer_sha256}",
+                markup=False,
+                soft_wrap=True,
+            )
     return Exit.COMPLETE
 
 

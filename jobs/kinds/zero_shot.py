@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
+from evaluator.models.weights import require_tokenizer
 from evaluator.usages.options import ZeroShotOptions
 from evaluator.usages.zero_shot import choose_prompts
 from jobs.combination import Combination, count_samples, part_of
@@ -22,6 +23,7 @@ VERSION = 1
 
 def plan(combination: Combination, options: ZeroShotOptions) -> Iterator[Task]:
     """Plan the embeddings and one task per target."""
+    require_tokenizer(combination.card, combination.weights)
     embedding = embed.plan(combination, SPLITS, options.slices)
     yield embedding
     card = combination.dataset.card
@@ -43,6 +45,7 @@ def plan(combination: Combination, options: ZeroShotOptions) -> Iterator[Task]:
                 "target": asdict(target),
                 "prompts": asdict(prompts),
                 "version": VERSION,
+                **_tokenizer_identity(combination),
                 **embed.pool_identity(combination, options.pool),
             },
             requires=(embedding.id,),
@@ -51,6 +54,11 @@ def plan(combination: Combination, options: ZeroShotOptions) -> Iterator[Task]:
             cost=Cost(bytes=60 * count_samples(combination.of_splits(*SPLITS))),
             needs_model=True,
         )
+
+
+def _tokenizer_identity(combination: Combination) -> dict[str, str]:
+    found = combination.weights.tokenizer_sha256
+    return {} if found is None else {"tokenizer": found}
 
 
 def run(item: Item, bench: Bench) -> Output:

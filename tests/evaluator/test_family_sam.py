@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from segment_anything import SamPredictor, sam_model_registry
 
-from evaluator.models.family_sam import SamModel
+from evaluator.models.families.sam import SamModel
 from evaluator.models.interfaces import MaskPrompt
 from evaluator.models.loading import load_model
 from evaluator.models.preprocess import Preprocessor

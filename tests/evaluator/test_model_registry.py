@@ -151,7 +151,7 @@ def test_random_control_says_so_and_has_its_seed_in_its_identity():
 def test_good_plugin_is_added_and_bad_ones_are_reported_and_skipped(tmp_path, monkeypatch):
     (tmp_path / "good_models.py").write_text(
         "import dataclasses\n"
-        "from evaluator.models.catalogue import packaged_cards\n"
+        "from evaluator.models.cards import packaged_cards\n"
         "def cards():\n"
         "    card = packaged_cards()[0]\n"
         "    return [dataclasses.replace(card, name='my-model', aliases=(), family='good_models:load')]\n"

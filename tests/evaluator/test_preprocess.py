@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from evaluator.models.card import Preprocessing
-from evaluator.models.catalogue import packaged_cards
+from evaluator.models.cards import packaged_cards
 from evaluator.models.interfaces import MaskPrompt
 from evaluator.models.preprocess import Framed, Preprocessor, normalise
 from shards.errors import UserError

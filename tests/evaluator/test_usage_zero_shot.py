@@ -65,6 +65,15 @@ def test_sigmoid_model_gives_the_chance_of_each_class_if_exactly_one_is_true():
     assert row["scores"] == pytest.approx([e / sum(exactly) for e in exactly], rel=1e-5)
 
 
+def test_of_several_vectors_of_an_image_the_most_similar_counts():
+    similarity = Similarity("softmax", 10.0, vectors=2)
+    texts = classifier(FakeVlm(TEXTS, similarity), PROMPTS, TARGET)
+    vectors = np.random.default_rng(1).normal(size=(3, 2, 2))
+    found = predict(table(vectors.reshape(3, 4)), LABELS, TARGET, texts)
+    cosine = (vectors / np.linalg.norm(vectors, axis=2, keepdims=True)) @ texts.weights.T
+    np.testing.assert_allclose(found["logits"].to_pylist(), 10 * cosine.max(axis=1), rtol=1e-5)
+
+
 def test_every_row_is_kept_in_order_with_scores_that_sum_to_one():
     rows = predictions(Similarity("softmax", 100.0))
     assert rows.schema == PREDICTIONS

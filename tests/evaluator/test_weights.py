@@ -1,15 +1,18 @@
+import argparse
 import dataclasses
 import hashlib
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from evaluator.models.card import ModelCard, Preprocessing, Weights
-from evaluator.models.catalogue import packaged_cards
-from evaluator.models.weights import LocatedWeights, MissingWeights, load_state, locate
+from evaluator.models.cards import packaged_cards
+from evaluator.models.state import load_state
+from evaluator.models.weights import LocatedWeights, MissingWeights, locate
 from shards.errors import UserError
 
 CARDS = {card.name: card for card in packaged_cards()}
@@ -209,17 +212,39 @@ def test_a_prefix_that_only_some_names_have_is_part_of_the_name(tmp_path):
     assert set(load_state(tmp_path / "w.pth")) == {"module.a", "b"}
 
 
+def attack():
+    pytest.fail("code of the weights file was run")
+
+
 class Attack:
     def __reduce__(self):
-        return (pytest.fail, ("code of the weights file was run",))
+        return (attack, ())
 
 
-@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, 2))])
-def test_pickled_objects_are_refused_and_never_run(tmp_path, save):
+def save_legacy(value, path):
+    torch.save(value, path, _use_new_zipfile_serialization=False)
+
+
+def save_pickled(value, path):
+    path.write_bytes(pickle.dumps(value, 2))
+
+
+@pytest.mark.parametrize("save", [torch.save, save_legacy, save_pickled])
+def test_pickled_objects_among_the_tensors_are_refused_and_never_run(tmp_path, save):
     path = tmp_path / "w.pth"
     save({"a": torch.ones(1), "b": Attack()}, path)
-    with pytest.raises(UserError, match=r"pickled objects other than tensors.*safetensors"):
+    with pytest.raises(UserError, match=r"named tensors only, found entries.* b\.|damaged"):
         load_state(path)
+
+
+@pytest.mark.parametrize("save", [torch.save, save_legacy])
+def test_tensors_are_read_beside_objects_that_are_never_built(tmp_path, save):
+    path = tmp_path / "w.ckpt"
+    settings = argparse.Namespace(lr=0.1, nested=[Attack()], numbers=np.float64(3.0))
+    save({"state_dict": STATE, "hyper_parameters": settings, "epoch": 3}, path)
+    state = load_state(path)
+    assert all(torch.equal(state[name], STATE[name]) for name in STATE)
+    assert state.keys() == STATE.keys()
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")

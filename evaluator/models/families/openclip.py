@@ -18,7 +18,8 @@ from evaluator.models.interfaces import Frames, ImageFeatures, Similarity, Visio
 from evaluator.models.loading import fill, freeze
 from evaluator.models.numerics import Precision, inference
 from evaluator.models.preprocess import normalise
-from evaluator.models.weights import LocatedWeights, load_state
+from evaluator.models.state import load_state
+from evaluator.models.weights import LocatedWeights
 from shards.errors import UserError, unknown_name
 
 if TYPE_CHECKING:

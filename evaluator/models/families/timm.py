@@ -14,7 +14,8 @@ from evaluator.models.interfaces import Frames, ImageEncoder, ImageFeatures
 from evaluator.models.loading import fill, freeze
 from evaluator.models.numerics import Precision, inference
 from evaluator.models.preprocess import normalise
-from evaluator.models.weights import LocatedWeights, load_state
+from evaluator.models.state import load_state
+from evaluator.models.weights import LocatedWeights
 
 if TYPE_CHECKING:
     import torch
