@@ -80,7 +80,7 @@ class FileTokenizer:
 
     def _open(self) -> Any:
         from tokenizers import Tokenizer
-        from tokenizers.implementations import BertWordPieceTokenizer
+        from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
         try:
             if self._path.suffix == ".txt":

@@ -163,9 +163,10 @@ def predict(
     """
     rows = PredictionRows(embeddings, true_labels(embeddings, labels, target), target)
     features = rows.features("projected")
-    if features.shape[1] != classifier.weights.shape[1]:
+    length = classifier.weights.shape[1] * classifier.similarity.vectors
+    if features.shape[1] != length:
         raise UserError(
-            f"projected features must have length {classifier.weights.shape[1]} as the text embeddings have, "
+            f"projected features must have length {length} as the text embeddings have, "
             f"got {features.shape[1]}. The embeddings were made with another model; compute them again."
         )
     logits = _logits(features, classifier)
@@ -181,8 +182,11 @@ def predict(
 
 
 def _logits(features: NDArray[np.float64], classifier: TextClassifier) -> NDArray[np.float64]:
-    cosine = np.einsum("np,cp->nc", _unit(features), classifier.weights, optimize=False)
-    return np.asarray(classifier.similarity.scale * cosine + classifier.similarity.bias)
+    similarity = classifier.similarity
+    several = features.reshape(len(features) * similarity.vectors, -1)
+    cosine = np.einsum("np,cp->nc", _unit(several), classifier.weights, optimize=False)
+    cosine = cosine.reshape(len(features), similarity.vectors, -1).max(axis=1)
+    return np.asarray(similarity.scale * cosine + similarity.bias)
 
 
 def _check_prompts(prompts: PromptSet, target: Target) -> None:
