@@ -14,25 +14,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shards.adapter import UnreadableSample
 from shards.formats._dicom_header import KEPT_TAGS, Header, damage, is_dicom, kept_tags, read_header
+from shards.formats._dicom_pixels import stored_values
 from shards.formats._dicom_stack import check_one_series, order_slices, pick_slices
-from shards.formats._gdcm import decode_by_gdcm
 from shards.formats.volume_file import Plane, VolumeFile, compact, turned
 from shards.images import ImageArray
 
-if TYPE_CHECKING:
-    import pydicom
+__all__ = [
+    "KEPT_TAGS",
+    "DicomImage",
+    "Series",
+    "Stack",
+    "is_dicom",
+    "kept_tags",
+    "order_series",
+    "read_dicom_image",
+    "read_series",
+]
 
-__all__ = ["KEPT_TAGS", "DicomImage", "Series", "is_dicom", "kept_tags", "read_dicom_image", "read_series"]
-
-#: Transfer syntaxes of the JPEG family, and the bytes that end their images.
-_JPEG, _JPEG_END = "1.2.840.10008.1.2.4.", b"\xff\xd9"
 #: Files without the mark of DICOM are taken for damaged ones if their names end so, and for bystanders otherwise.
 _ENDINGS = (".dcm", ".dicom", ".ima", ".img")
 
@@ -48,6 +53,44 @@ class Series(VolumeFile):
     """
 
     dropped: int = 0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The slices of a folder in the order in which they lie, before any pixel is read.
+
+    Attributes
+    ----------
+    name
+        Of the folder, for messages.
+    slices
+        Headers, along the stack.
+    spacing_mm
+        (slice, row, column).
+    dropped
+        As of :class:`Series`.
+    """
+
+    name: str
+    slices: tuple[Header, ...]
+    spacing_mm: tuple[float, float, float]
+    dropped: int = 0
+
+    def intensities(self) -> NDArray[Any]:
+        """Read the pixels as ``[D, H, W]``, rescaled."""
+        return np.stack([_narrow(_intensities(header)) for header in self.slices])
+
+    def turned(self, voxels: NDArray[Any], plane: Plane) -> Series:
+        """Turn what lies as the slices do so that the slices show a plane.
+
+        Parameters
+        ----------
+        voxels
+            ``[D, H, W]``: the intensities, or a label map drawn on the slices.
+        plane
+            As of :func:`read_series`.
+        """
+        return _series(voxels, self.slices[0], self.spacing_mm, plane, self.name, self.dropped)
 
 
 class DicomImage(NamedTuple):
@@ -88,8 +131,13 @@ def read_series(
         directions), ``missing_position``, ``missing_spacing``, ``duplicate_position``, ``missing_slice``, ``uneven_spacing``,
         ``unsupported_pixels``.
     """
-    headers = _headers(folder, missing)
-    slices, dropped = pick_slices(headers)
+    stack = order_series(folder, allow_burned_in=allow_burned_in, missing=missing)
+    return stack.turned(stack.intensities(), plane)
+
+
+def order_series(folder: Path, *, allow_burned_in: bool = False, missing: str = "missing_image") -> Stack:
+    """Find the slices of a folder and their order; parameters and reasons are those of :func:`read_series`."""
+    slices, dropped = pick_slices(_headers(folder, missing))
     for header in slices:
         _check_burned_in(header, allow_burned_in)
     check_one_series(slices, folder.name)
@@ -99,8 +147,7 @@ def read_series(
         raise UnreadableSample(
             "missing_spacing", f"the slices of {folder.name} do not say how large a pixel is"
         )
-    voxels = np.stack([_narrow(_intensities(header)) for header in ordered])
-    return _series(voxels, ordered[0], (gap, *row_column), plane, folder.name, dropped)
+    return Stack(folder.name, tuple(ordered), (gap, *row_column), dropped)
 
 
 def read_dicom_image(
@@ -206,7 +253,7 @@ def _series(
 def _intensities(header: Header) -> NDArray[Any]:
     """Return ``[H, W]`` rescaled intensities, int64 where they are whole; MONOCHROME1 as stored."""
     name = header.path.name
-    stored, rescaled = _decoded(header)
+    stored, rescaled = stored_values(header)
     if stored.shape != header.shape:
         raise UnreadableSample(
             "decode_error", f"{name} has pixels {stored.shape}; its header says {header.shape}"
@@ -241,47 +288,8 @@ def _limits(header: Header) -> tuple[Any, Any]:
     return (int(ends[0]), int(ends[1])) if whole else (ends[0], ends[1])
 
 
-def _decoded(header: Header) -> tuple[NDArray[Any], bool]:
-    """Return a file's values, and whether they are rescaled (and MONOCHROME1 inverted) already."""
-    import pydicom
-    from pydicom.pixels.utils import pixel_array
-
-    with damage(header.path, "the pixels"):
-        found = pydicom.dcmread(header.path, force=not is_dicom(header.path))
-        if not header.transfer:  # files without a preamble are of the default syntax
-            found.file_meta = pydicom.dataset.FileMetaDataset()
-            found.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-        _check_end(found, header)
-        if _has_decoder(header.transfer):
-            return np.asarray(pixel_array(found)), False
-        values = decode_by_gdcm(header.path)
-        return values.astype(np.int64) if values.dtype.kind in "iu" else values, True
-
-
-def _has_decoder(transfer: str) -> bool:
-    """Tell whether pydicom can decode a compression here; SimpleITK can decode most others."""
-    import pydicom
-    from pydicom.pixels.decoders.base import get_decoder
-
-    try:
-        return not transfer or bool(get_decoder(pydicom.uid.UID(transfer)).is_available)
-    except NotImplementedError:
-        return False
-
-
-def _check_end(found: pydicom.Dataset, header: Header) -> None:
-    """Refuse compressed pixels that are cut off: decoders fill up what is missing."""
-    from pydicom.encaps import get_frame
-
-    if not header.transfer.startswith(_JPEG):
-        return
-    frame = get_frame(found.PixelData, 0, number_of_frames=header.frames)
-    if not frame.rstrip(b"\0").endswith(_JPEG_END):
-        raise UnreadableSample("decode_error", f"the compressed pixels of {header.path.name} are cut off")
-
-
 def _colours(header: Header) -> NDArray[np.uint8]:
-    stored, _ = _decoded(header)
+    stored, _ = stored_values(header)
     if header.photometric == "PALETTE COLOR" and stored.ndim == 2:
         import pydicom
         from pydicom.pixels.processing import apply_color_lut
