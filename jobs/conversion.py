@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def convert_missing(
     study: Study, datasets: str, workers: int | None, console: Console, *, address: str | None = None
-) -> None:
+) -> dict[str, str]:
     """Convert every matching dataset whose folder holds no finished conversion.
 
     Parameters
@@ -36,13 +36,27 @@ def convert_missing(
     address
         Address of a Ray cluster that writes the shards; None for processes of this machine.
 
+    Returns
+    -------
+    dict of str to str
+        By name what could not be converted, and why: the rest of the study can run.
+
     Raises
     ------
     UserError
-        If a dataset is not converted and the study does not say from what to convert it.
+        If a dataset is not converted and the study does not say from what to convert it, or its options are wrong: before
+        any is converted.
     """
-    for name, entry in unconverted(study, datasets).items():
-        _convert(name, entry, workers, console, address)
+    adapters = {
+        name: (entry, adapter_of(name, entry)) for name, entry in unconverted(study, datasets).items()
+    }
+    failed: dict[str, str] = {}
+    for name, (entry, adapter) in adapters.items():
+        try:
+            _convert(name, entry, adapter, workers, console, address)
+        except UserError as error:
+            failed[name] = f"dataset {name!r} was not converted and is left out: {error}"
+    return failed
 
 
 def cluster_writer(address: str | None, workers: int | None) -> ShardWriter | None:
@@ -87,11 +101,15 @@ def adapter_of(name: str, entry: DatasetEntry) -> Adapter:
 
 
 def _convert(
-    name: str, entry: DatasetEntry, workers: int | None, console: Console, address: str | None
+    name: str,
+    entry: DatasetEntry,
+    adapter: Adapter,
+    workers: int | None,
+    console: Console,
+    address: str | None,
 ) -> None:
     from shards.convert import convert_to
 
-    adapter = adapter_of(name, entry)
     options = entry.convert.options(workers)
     with ConversionDisplay(console, f"converting {name}") as display:
         convert_to(adapter, entry.shards, options, display.update, cluster_writer(address, workers))

@@ -68,7 +68,8 @@ class Plan:
     skipped
         Combinations that make no sense, one line each.
     blocked
-        Models whose weights are missing or wrong, one message each; the rest of the study runs.
+        Models whose weights are missing or wrong and datasets that could not be converted, one message each; the rest of
+        the study runs.
     groups
         The rules that form the groups, as they apply to each dataset.
     """

@@ -6,13 +6,14 @@ Safe to repeat: whatever is committed is kept, and a finished study starts no wo
 from __future__ import annotations
 
 import enum
+import fnmatch
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from jobs.assemble import assemble
@@ -140,8 +141,8 @@ def _run_study(study: Study, options: RunOptions, console: Console) -> Outcome:
     check_names(study, options.plan)
     store = Store.create(study.store)
     store.clean()
-    convert_missing(study, options.plan.datasets, options.workers, console, address=options.address)
-    plan = prepare(study, options.plan, store)
+    failed = convert_missing(study, options.plan.datasets, options.workers, console, address=options.address)
+    plan = prepare(study, options.plan, store, failed)
     whole = _whole(study, plan, options.plan, store)
     record_study(store, whole)
     tally = None
@@ -154,15 +155,28 @@ def _run_study(study: Study, options: RunOptions, console: Console) -> Outcome:
     return Outcome(code, plan, tally, assembled.tables, assembled.page, messages, assembled.changes)
 
 
-def prepare(study: Study, options: PlanOptions, store: Store) -> Plan:
+def prepare(
+    study: Study, options: PlanOptions, store: Store, failed: Mapping[str, str] = MappingProxyType({})
+) -> Plan:
     """Plan a study on a store and check its shards before any work starts.
+
+    Parameters
+    ----------
+    study, options, store
+        What, how much of it, and where.
+    failed
+        Datasets that could not be converted, with the reasons: they are left out of the plan and told in it.
 
     Raises
     ------
     UserError
-        If a shard is missing, truncated, swapped or altered; names the first ones.
+        If no dataset is left, or a shard is missing, truncated, swapped or altered; names the first ones.
     """
-    plan = make_plan(study, options, hashes=store.path / "hashes" / "weights.json")
+    wanted = [name for name in study.datasets if fnmatch.fnmatch(name, options.datasets)]
+    if wanted and set(wanted) <= set(failed):
+        raise UserError("\n".join(failed[name] for name in wanted))
+    plan = make_plan(study, options, hashes=store.path / "hashes" / "weights.json", leave_out=failed)
+    plan = replace(plan, blocked=(*failed.values(), *plan.blocked))
     for name, dataset in plan.datasets.items():
         check_shards(name, dataset, store.path / "hashes" / f"{dataset.fingerprint[:16]}.json")
     return plan

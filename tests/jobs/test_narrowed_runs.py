@@ -143,3 +143,36 @@ def test_a_dataset_that_changed_since_it_was_planned_is_refused(values, converte
     other = replace(task, inputs=replace(task.inputs, shards=converted["fundus"]))
     with pytest.raises(UserError, match="holds other samples"):
         Workshop("cpu").dataset(other)
+
+
+def test_a_dataset_that_cannot_be_converted_blocks_only_itself(values, tmp_path):
+    values["datasets"] = {
+        "ham10000": {"shards": str(tmp_path / "ham"), "raw": str(tmp_path / "nowhere")},
+        "cxr": values["datasets"]["cxr"],
+    }
+    outcome = run(values)
+    assert outcome.exit == Exit.FAILURES
+    assert rows(tmp_path / "store", "small") == {("cxr", "tiny-clip")}
+    (told,) = outcome.messages
+    assert told.startswith("dataset 'ham10000' was not converted and is left out:")
+    assert "nowhere" in told
+    assert "nowhere" in outcome.report.read_text()
+
+
+def test_when_no_dataset_can_be_converted_the_reasons_are_the_error(values, tmp_path):
+    values["datasets"] = {
+        "ham10000": {"shards": str(tmp_path / "ham"), "raw": str(tmp_path / "nowhere")},
+        "tusc": {"shards": str(tmp_path / "tusc"), "raw": str(tmp_path / "no-place")},
+    }
+    with pytest.raises(UserError, match=r"(?s)'ham10000'.*nowhere.*'tusc'.*no-place"):
+        run(values)
+
+
+def test_an_unknown_adapter_is_said_before_anything_is_converted(values, tmp_path):
+    values["datasets"] = {
+        "new": {"shards": str(tmp_path / "new"), "adapter": "phantom-cxr", "options": {"subjects": 20}},
+        "other": {"shards": str(tmp_path / "other"), "adapter": "phantom-cx"},
+    }
+    with pytest.raises(UserError, match=r"'phantom-cx' is no adapter"):
+        run(values)
+    assert not (tmp_path / "new").exists()
