@@ -105,12 +105,15 @@ def is_dicom(path: Path) -> bool:
 
 @contextmanager
 def damage(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever decoders raise on cut, altered or foreign bytes into a ``decode_error``; they raise anything."""
+    """Turn whatever decoders raise on cut, altered or foreign bytes into a ``decode_error``; they raise anything.
+
+    A library that is not installed is no fault of the file's and stays what it is.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # headers of real files break many small rules of the standard
         try:
             yield
-        except (UnreadableSample, MemoryError):
+        except (UnreadableSample, MemoryError, ModuleNotFoundError):
             raise
         except Exception as error:
             raise UnreadableSample(

@@ -364,3 +364,10 @@ def test_only_listed_elements_are_kept(tmp_path):
     assert not any(
         part in name for name in KEPT_TAGS for part in ("PatientName", "UID", "Date", "Description", "ID")
     )
+
+
+def test_a_library_that_is_not_installed_is_no_fault_of_a_file(tmp_path, monkeypatch):
+    path = write_dicom(tmp_path / "one.dcm", np.zeros((3, 3), np.uint8))
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ModuleNotFoundError, match="pydicom"):
+        kept_tags(path)
