@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evaluator.models.card import ModelCard
+from evaluator.models.families._text import encode_in_tiles
 from evaluator.models.interfaces import Frames, ImageFeatures, Similarity, VisionLanguageModel
 from evaluator.models.loading import fill, freeze
 from evaluator.models.numerics import Precision, inference
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     Tokenize = Callable[[Sequence[str]], Tensor]
     Tower = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-_TEXT_TILE = 16
 #: Numbers that OpenAI's files carry beside the weights.
 _NOT_WEIGHTS = (
     "input_resolution",
@@ -92,16 +92,7 @@ class OpenClipModel(VisionLanguageModel):
         UserError
             If a text has more tokens than the model reads.
         """
-        import torch
-
-        if not texts:
-            raise ValueError("texts must have at least one entry, got none")
-        tokens = self._tokenize(texts).to(self.device)
-        padding = -len(tokens) % _TEXT_TILE
-        tokens = torch.cat([tokens, tokens[-1:].expand(padding, -1)])
-        with inference(self.device, "fp32"):
-            parts = [self.network.encode_text(tile).float() for tile in torch.split(tokens, _TEXT_TILE)]
-        return torch.cat(parts)[: len(texts)]
+        return encode_in_tiles((self._tokenize(texts),), self.network.encode_text, self.device)
 
 
 def split_tower(visual: Any) -> Tower:
