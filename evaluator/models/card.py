@@ -38,6 +38,25 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
+class WeightsFile:
+    """One file of weights that are published in several.
+
+    Attributes
+    ----------
+    file
+        Its name. An other file is looked for beside the first, then wherever the first is.
+    sha256
+        Hash it must have; None when the publisher gives none.
+    page
+        Where a person gets it; None when where the first file is.
+    """
+
+    file: str
+    sha256: str | None = None
+    page: str | None = None
+
+
+@dataclass(frozen=True)
 class Weights:
     """Where a model's weights come from, and which bytes they must be.
 
@@ -58,6 +77,8 @@ class Weights:
         Whether the publisher asks for an agreement first.
     shipped
         Whether the file is part of this package.
+    others
+        The files beside the first that the weights need as well.
     """
 
     file: str | None = None
@@ -67,6 +88,7 @@ class Weights:
     page: str | None = None
     gated: bool = False
     shipped: bool = False
+    others: tuple[WeightsFile, ...] = ()
 
 
 @dataclass(frozen=True)

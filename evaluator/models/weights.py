@@ -7,11 +7,13 @@ result. What is in the files is read by :mod:`evaluator.models.state`.
 Where a file is looked for, in this order: the package itself (shipped models), an absolute path, then in each
 folder ``<folder>/<model>/<file>`` and - for files that do not come from a hub, whose names are unique -
 ``<folder>/<file>``, then the Hugging Face cache, then the hub. Hub files are all called ``model.safetensors``
-or the like, and one model's must never be taken for another's.
+or the like, and one model's must never be taken for another's. Where weights are several files, the others are looked for
+beside the first and then in the same places.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from evaluator.models.card import ModelCard
+from evaluator.models.card import ModelCard, WeightsFile
 from shards.errors import UserError
 from shards.files import sha256_file, write_json
 
@@ -43,16 +45,19 @@ class LocatedWeights:
     path
         The file; None for weights that are drawn at random.
     sha256
-        Identity of the weights: the file's hash, or ``"random:<seed>"``.
+        Identity of the weights: the file's hash, of several files the hash of theirs in order, or ``"random:<seed>"``.
     tokenizer, tokenizer_sha256
         The text tower's tokenizer file and its hash; None where the card names none, or it is not here: image features
         do without.
+    others
+        The other files of the weights, absolute, in the card's order.
     """
 
     path: Path | None
     sha256: str
     tokenizer: Path | None = None
     tokenizer_sha256: str | None = None
+    others: tuple[Path, ...] = ()
 
 
 def locate(
@@ -82,19 +87,19 @@ def locate(
     seed = card.options.get("random_seed")
     if seed is not None:
         return LocatedWeights(None, f"random:{seed}")
-    looked = list(_local_places(card, folders))
-    path = next((place for place in looked if place.is_file()), None) or _from_hub(card, offline=offline)
-    if path is None:
-        raise MissingWeights(_missing(card, looked, offline=offline))
-    found = _sha256(path, hashes)
-    expected = card.weights.sha256
-    if expected is not None and found != expected:
-        raise UserError(
-            f"weights of model {card.name!r}: {path} has sha256 {found}, expected {expected}. "
-            f"The file is damaged or another release; get it again{_from_page(card)}."
-        )
+    first = WeightsFile(card.weights.file or "", card.weights.sha256)
+    path, found = _checked(card, first, None, folders, offline=offline, hashes=hashes)
+    rest = [
+        _checked(card, other, path.parent, folders, offline=offline, hashes=hashes)
+        for other in card.weights.others
+    ]
+    if rest:
+        found = hashlib.sha256("\n".join([found, *(sha256 for _, sha256 in rest)]).encode()).hexdigest()
     tokenizer = _tokenizer(card, path, folders, offline=offline)
-    return LocatedWeights(path, found, tokenizer, None if tokenizer is None else _sha256(tokenizer, hashes))
+    tokenizer_sha256 = None if tokenizer is None else _sha256(tokenizer, hashes)
+    return LocatedWeights(
+        path, found, tokenizer, tokenizer_sha256, tuple(other.absolute() for other, _ in rest)
+    )
 
 
 def require_tokenizer(card: ModelCard, weights: LocatedWeights) -> None:
@@ -134,9 +139,33 @@ def _tokenizer(card: ModelCard, path: Path, folders: Sequence[Path], *, offline:
         return None  # whoever needs texts asks by require_tokenizer
 
 
-def _local_places(card: ModelCard, folders: Sequence[Path]) -> Iterator[Path]:
-    name = card.weights.file
-    if name is None:
+def _checked(
+    card: ModelCard,
+    wanted: WeightsFile,
+    beside: Path | None,
+    folders: Sequence[Path],
+    *,
+    offline: bool,
+    hashes: Path | None,
+) -> tuple[Path, str]:
+    """Return one file of the weights and its hash; see :func:`locate` for what is raised."""
+    looked = [beside / wanted.file] if beside is not None else []
+    looked += _local_places(card, wanted.file, folders)
+    path = next((place for place in looked if place.is_file()), None)
+    path = path or _from_hub(card, wanted, offline=offline)
+    if path is None:
+        raise MissingWeights(_missing(card, wanted, looked, offline=offline))
+    found = _sha256(path, hashes)
+    if wanted.sha256 is not None and found != wanted.sha256:
+        raise UserError(
+            f"weights of model {card.name!r}: {path} has sha256 {found}, expected {wanted.sha256}. "
+            f"The file is damaged or another release; get it again{_from_page(card, wanted)}."
+        )
+    return path, found
+
+
+def _local_places(card: ModelCard, name: str, folders: Sequence[Path]) -> Iterator[Path]:
+    if not name:
         return
     if card.weights.shipped:
         yield Path(str(files("evaluator.models"))) / "tiny" / name
@@ -145,21 +174,18 @@ def _local_places(card: ModelCard, folders: Sequence[Path]) -> Iterator[Path]:
         yield Path(name)
         return
     for folder in folders:
-        for file in _names(card):
+        for file in _names(card, name):
             yield Path(folder) / card.name / file
             if card.weights.hub is None:
                 yield Path(folder) / file
 
 
-def _names(card: ModelCard) -> list[str]:
-    name = card.weights.file
-    if name is None:
-        return []
+def _names(card: ModelCard, name: str) -> list[str]:
     older = _OLDER_NAMES.get(name) if card.weights.hub else None
     return [name, older] if older else [name]
 
 
-def _from_hub(card: ModelCard, *, offline: bool) -> Path | None:
+def _from_hub(card: ModelCard, wanted: WeightsFile, *, offline: bool) -> Path | None:
     """Return the file from the local hub cache or, if allowed, from the hub; None when it cannot be had.
 
     Raises
@@ -168,12 +194,12 @@ def _from_hub(card: ModelCard, *, offline: bool) -> Path | None:
         If the hub was asked and refused or could not be reached.
     """
     weights = card.weights
-    if weights.hub is None or weights.file is None:
+    if weights.hub is None or not wanted.file:
         return None
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    for name in _names(card):
+    for name in _names(card, wanted.file):
         try:
             return Path(hf_hub_download(weights.hub, name, revision=weights.revision, local_files_only=True))
         except (EntryNotFoundError, OSError):
@@ -181,24 +207,26 @@ def _from_hub(card: ModelCard, *, offline: bool) -> Path | None:
     if offline:
         return None
     answers: list[Exception] = []
-    for name in _names(card):
+    for name in _names(card, wanted.file):
         try:
             return Path(hf_hub_download(weights.hub, name, revision=weights.revision, local_files_only=False))
         except Exception as error:  # noqa: BLE001 - transports have errors of their own; all mean: not to be had
             answers.append(error)
     cause = (str(answers[0]).strip() or type(answers[0]).__name__).splitlines()[0]
-    raise MissingWeights(f"{_missing(card, [], offline=offline)} The hub answered: {cause}") from answers[0]
+    raise MissingWeights(
+        f"{_missing(card, wanted, [], offline=offline)} The hub answered: {cause}"
+    ) from answers[0]
 
 
-def _missing(card: ModelCard, looked: Sequence[Path], *, offline: bool) -> str:
+def _missing(card: ModelCard, file: WeightsFile, looked: Sequence[Path], *, offline: bool) -> str:
     weights = card.weights
     places = [str(place) for place in looked]
     if weights.hub is not None:
         places.append(f"the Hugging Face cache ({weights.hub})")
     gated = " (gated: its agreement must be accepted first)" if weights.gated else ""
-    wanted = f"{weights.file!r}" if weights.file else "(no file named)"
+    wanted = f"{file.file!r}" if file.file else "(no file named)"
     advice = (
-        f"Get it{_from_page(card)}, licence: {card.licence}{gated}, and put it into a folder of weights, "
+        f"Get it{_from_page(card, file)}, licence: {card.licence}{gated}, and put it into a folder of weights, "
         "or name its absolute path."
     )
     if weights.hub is not None and offline:
@@ -207,8 +235,12 @@ def _missing(card: ModelCard, looked: Sequence[Path], *, offline: bool) -> str:
     return f"weights {wanted} of model {card.name!r} not found; looked in: {searched}. {advice}"
 
 
-def _from_page(card: ModelCard) -> str:
-    page = card.weights.page or (f"https://huggingface.co/{card.weights.hub}" if card.weights.hub else None)
+def _from_page(card: ModelCard, wanted: WeightsFile) -> str:
+    page = (
+        wanted.page
+        or card.weights.page
+        or (f"https://huggingface.co/{card.weights.hub}" if card.weights.hub else None)
+    )
     return f" from {page}" if page else ""
 
 

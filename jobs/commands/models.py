@@ -45,8 +45,9 @@ def fetch(name: str, folders: Sequence[Path], *, offline: bool) -> int:
     """Make sure that the weights are on this machine."""
     for card in default_registry().find(name):
         found = locate(card, folders, offline=offline)
+        paths = ", ".join(str(path) for path in (found.path, *found.others) if path is not None)
         out().print(
-            f"{card.name}: {found.path or 'no file needed'} sha256 {found.sha256}",
+            f"{card.name}: {paths or 'no file needed'} sha256 {found.sha256}",
             markup=False,
             soft_wrap=True,
         )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from evaluator.models.card import ModelCard, Preprocessing, Weights
+from evaluator.models.card import ModelCard, Preprocessing, Weights, WeightsFile
 from evaluator.models.cards import packaged_cards
 from evaluator.models.state import load_state
 from evaluator.models.weights import LocatedWeights, MissingWeights, locate
@@ -144,6 +144,59 @@ def test_one_hub_models_file_is_never_taken_for_anothers(hub_cache, tmp_path):
     own.parent.mkdir()
     own.write_bytes(b"own")
     assert locate(wanted, [tmp_path]).path == own
+
+
+def test_weights_in_several_files_are_found_together_and_each_is_part_of_their_identity(tmp_path):
+    several = card(file="w.pth", others=(WeightsFile("tower.pth"), WeightsFile("head.pth")))
+    kept, own = tmp_path / "kept", tmp_path / "kept" / "some-model"
+    own.mkdir(parents=True)
+    for place in (own / "w.pth", own / "head.pth", kept / "tower.pth", kept / "head.pth"):
+        place.write_bytes(str(place).encode())
+    found = locate(several, [kept])
+    # Beside the first file before anywhere else.
+    assert (found.path, found.others) == (own / "w.pth", (kept / "tower.pth", own / "head.pth"))
+    alone = locate(card(file="w.pth"), [kept])
+    assert (alone.sha256, alone.others) == (sha256((own / "w.pth").read_bytes()), ())
+    identities = {found.sha256, alone.sha256}
+    for place in (own / "w.pth", kept / "tower.pth", own / "head.pth"):
+        place.write_bytes(b"changed")
+        identities.add(locate(several, [kept]).sha256)
+    assert len(identities) == 5
+
+
+def test_other_files_lie_beside_a_file_given_by_its_path(tmp_path, monkeypatch):
+    for name in ("w.pth", "tower.pth"):
+        (tmp_path / name).write_bytes(name.encode())
+    several = card(file=str(tmp_path / "w.pth"), others=(WeightsFile("tower.pth", sha256(b"tower.pth")),))
+    assert locate(several).others == (tmp_path / "tower.pth",)
+    # A worker may run in another folder.
+    monkeypatch.chdir(tmp_path)
+    relative = card(file="w.pth", others=(WeightsFile("tower.pth"),))
+    assert all(path.is_absolute() for path in locate(relative, ["."]).others)
+
+
+def test_a_missing_or_wrong_other_file_is_named_with_its_own_page(tmp_path):
+    (tmp_path / "w.pth").write_bytes(b"abc")
+    tower = WeightsFile("tower.pth", "0" * 64, "https://example.org/tower")
+    several = card(file="w.pth", page="https://example.org/w", others=(tower,))
+    with pytest.raises(
+        MissingWeights, match=r"'tower\.pth' of model 'some-model'.*https://example\.org/tower"
+    ):
+        locate(several, [tmp_path])
+    (tmp_path / "tower.pth").write_bytes(b"abc")
+    with pytest.raises(UserError, match=r"tower\.pth has sha256 ba78.*https://example\.org/tower"):
+        locate(several, [tmp_path])
+
+
+def test_other_files_come_from_the_same_repository_as_the_first(hub_cache):
+    cache, asked = hub_cache
+    first = put_into_cache(cache, "org/repo", "model-1.safetensors", b"1")
+    several = card(file="model-1.safetensors", hub="org/repo", others=(WeightsFile("model-2.safetensors"),))
+    with pytest.raises(MissingWeights, match="no route to host"):
+        locate(several, offline=False)
+    assert asked == [("org/repo", "model-2.safetensors")]
+    (first.parent / "model-2.safetensors").write_bytes(b"2")
+    assert locate(several).others == (first.parent / "model-2.safetensors",)
 
 
 def test_random_weights_have_their_seed_as_identity():
