@@ -20,21 +20,28 @@ class Preprocessing:
     resize
         ``"shortest-crop"``: shorter side to ``floor(size / crop_fraction)``, then centre crop;
         ``"squash"``: both sides to `size`, aspect ratio lost;
-        ``"longest-pad"``: longer side to `size`, zero padding (after normalisation) at bottom and right.
+        ``"longest-pad"``: longer side to `size`, zero padding (after normalisation) at bottom and right;
+        ``"pad-square"``: black pixels around the image to a square of its longer side and at least of `size`, then that square
+        to `size` (black is a pixel value here: it is normalised as the others are);
+        ``"longest-pad-crop"``: longer side to ``floor(size / crop_fraction)``, black pixels around the image to that square,
+        then centre crop.
     interpolation
-        ``"bicubic"`` or ``"bilinear"`` (Pillow, antialiased).
+        ``"bicubic"`` or ``"bilinear"`` (Pillow, antialiased), or ``"area"`` (OpenCV's, for gray images only).
     mean, std
         Per RGB channel, for pixels scaled to [0, 1].
     crop_fraction
-        Only for ``"shortest-crop"``.
+        Only for ``"shortest-crop"`` and ``"longest-pad-crop"``.
+    colour
+        ``"rgb"``, or ``"gray"``: luminance alone (Pillow's ``L``) before anything else, and three times the same at the end.
     """
 
     size: int
-    resize: Literal["shortest-crop", "squash", "longest-pad"]
-    interpolation: Literal["bicubic", "bilinear"]
+    resize: Literal["shortest-crop", "squash", "longest-pad", "pad-square", "longest-pad-crop"]
+    interpolation: Literal["bicubic", "bilinear", "area"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     crop_fraction: float = 1.0
+    colour: Literal["rgb", "gray"] = "rgb"
 
 
 @dataclass(frozen=True)
@@ -174,6 +181,10 @@ class ModelCard:
     def identity(self) -> dict[str, Any]:
         """Return what of the card can change a result (goes into a task's hash, beside the weights' hash)."""
         card = asdict(self)
+        if self.preprocessing.colour == "rgb":
+            del card["preprocessing"][
+                "colour"
+            ]  # younger than the others: results made before it keep their hash
         kept = (
             "family",
             "architecture",

@@ -1,7 +1,7 @@
 """Bring an image to the square its weights want, and a prompt to the same pixels.
 
 Guarantee: the pixels equal those of the publishers' own evaluation transforms (torchvision's `Resize` and
-`CenterCrop` on Pillow images, segment-anything's `ResizeLongestSide`), because the same Pillow filters run on
+`CenterCrop` on Pillow images, segment-anything's `ResizeLongestSide`, OpenCV's `INTER_AREA`), because the same filters run on
 the same integer sizes. Pixels stay uint8 until they are on the model's device: four times less to move.
 Trade-off: padding can only become zero *after* normalisation, so :func:`normalise` needs to know where each
 image ends (its frame).
@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.models.area import resize_area
 from evaluator.models.card import Preprocessing
 from evaluator.models.interfaces import Frames, MaskPrompt
 from shards.errors import UserError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor
+
+#: Resize rules after which a prompt's place follows from the scale alone.
+_WHOLE = ("squash", "longest-pad")
 
 
 class Framed(NamedTuple):
@@ -33,7 +36,7 @@ class Framed(NamedTuple):
         ``[3, S, S]`` uint8 RGB.
     frame
         (height, width) of the image inside the square, from its top left corner; (S, S) when nothing is
-        padded.
+        padded, or padded by black pixels that count as the image's own.
     """
 
     pixels: NDArray[np.uint8]
@@ -47,9 +50,16 @@ class Preprocessor:
     ----------
     preprocessing
         As the model's card says.
+
+    Raises
+    ------
+    ValueError
+        If colour images are to be resized by area.
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:
+        if preprocessing.interpolation == "area" and preprocessing.colour != "gray":
+            raise ValueError(f"interpolation 'area' is for gray images, got colour {preprocessing.colour!r}")
         self.preprocessing = preprocessing
 
     def __call__(self, image: NDArray[np.uint8]) -> Framed:
@@ -67,13 +77,17 @@ class Preprocessor:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"image must be [H, W, 3] uint8, got {list(image.shape)} {image.dtype}")
-        height, width = image.shape[:2]
-        size = self.preprocessing.size
-        resized = np.asarray(self._resize(image, _resized(self.preprocessing, height, width)))
-        if self.preprocessing.resize == "longest-pad":
-            square = np.zeros((size, size, 3), dtype=np.uint8)
+        size, rule = self.preprocessing.size, self.preprocessing.resize
+        pixels = _luminance(image) if self.preprocessing.colour == "gray" else image
+        if rule == "pad-square":
+            pixels = _centred(pixels, max(size, *pixels.shape[:2]))
+        resized = self._resize(pixels, _resized(self.preprocessing, *pixels.shape[:2]))
+        if rule == "longest-pad":
+            square = np.zeros((size, size, *resized.shape[2:]), dtype=np.uint8)
             square[: resized.shape[0], : resized.shape[1]] = resized
             return Framed(_channels_first(square), (resized.shape[0], resized.shape[1]))
+        if rule == "longest-pad-crop":
+            resized = _centred(resized, max(resized.shape[:2]))
         top, left = _crop_start(resized.shape[0], size), _crop_start(resized.shape[1], size)
         return Framed(_channels_first(resized[top : top + size, left : left + size]), (size, size))
 
@@ -90,12 +104,13 @@ class Preprocessor:
         Raises
         ------
         UserError
-            If the preprocessing crops: a prompt could lie outside of what the model sees.
+            If the preprocessing crops, so that a prompt could lie outside of what the model sees, or moves the image from
+            the top left corner, where masks are expected.
         """
-        if self.preprocessing.resize == "shortest-crop":
+        if self.preprocessing.resize not in _WHOLE:
             raise UserError(
                 "spatial prompts need preprocessing that keeps the whole image ('squash' or 'longest-pad'), "
-                "got 'shortest-crop'. Give the segmenter's card one of these."
+                f"got {self.preprocessing.resize!r}. Give the segmenter's card one of these."
             )
         height, width = original
         new_height, new_width = _resized(self.preprocessing, height, width)
@@ -106,35 +121,61 @@ class Preprocessor:
         x0, y0, x1, y1 = prompt.box
         return MaskPrompt(points=points, box=(x0 * across, y0 * down, x1 * across, y1 * down))
 
-    def _resize(self, image: NDArray[np.uint8], target: tuple[int, int]) -> Image:
+    def _resize(self, image: NDArray[np.uint8], target: tuple[int, int]) -> NDArray[np.uint8]:
         from PIL import Image
         from PIL.Image import Resampling
 
+        if self.preprocessing.interpolation == "area":
+            return resize_area(image, *target)
         filters = {"bicubic": Resampling.BICUBIC, "bilinear": Resampling.BILINEAR}
-        return Image.fromarray(image).resize(target[::-1], filters[self.preprocessing.interpolation])
+        made = Image.fromarray(image).resize(target[::-1], filters[self.preprocessing.interpolation])
+        return np.asarray(made)
 
 
 def _resized(preprocessing: Preprocessing, height: int, width: int) -> tuple[int, int]:
-    """Return (height, width) after resizing, before any crop or padding."""
+    """Return (height, width) after resizing, before any crop and before any padding that comes after it."""
     size = preprocessing.size
-    if preprocessing.resize == "squash":
+    if preprocessing.resize in ("squash", "pad-square"):
         return size, size
     if preprocessing.resize == "longest-pad":
         # segment-anything rounds halves up.
         scale = size / max(height, width)
         return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+    side = math.floor(size / preprocessing.crop_fraction)
+    if preprocessing.resize == "longest-pad-crop":
+        # GLoRIA multiplies by the rounded quotient and cuts off: a square may lose a row to it, as there.
+        if height >= width:
+            return side, max(1, int(width * (side / height)))
+        return max(1, int(height * (side / width))), side
     # torchvision cuts off the fraction of the longer side.
-    short = math.floor(size / preprocessing.crop_fraction)
     if height <= width:
-        return short, int(short * width / height)
-    return int(short * height / width), short
+        return side, int(side * width / height)
+    return int(side * height / width), side
 
 
 def _crop_start(length: int, size: int) -> int:
     return round((length - size) / 2.0)  # halves to even, as torchvision's CenterCrop
 
 
+def _luminance(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(image).convert("L"))
+
+
+def _centred(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Put an image into the middle of a black square; an odd pixel of padding goes to the bottom or right."""
+    height, width = image.shape[:2]
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.zeros((side, side, *image.shape[2:]), dtype=np.uint8)
+    square[top : top + height, left : left + width] = image
+    return square
+
+
 def _channels_first(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return ``[3, H, W]`` of ``[H, W, 3]``, or of ``[H, W]`` three times."""
+    if image.ndim == 2:
+        return np.repeat(image[None], 3, axis=0)
     return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
