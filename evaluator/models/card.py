@@ -19,6 +19,8 @@ class Preprocessing:
         Side of the square the model sees, in pixels.
     resize
         ``"shortest-crop"``: shorter side to ``floor(size / crop_fraction)``, then centre crop;
+        ``"shortest-crop-floor"``: the same, but where the margin is odd the crop starts half a pixel before the centre, as in
+        transformers (``"shortest-crop"`` rounds halves to even, as torchvision does);
         ``"squash"``: both sides to `size`, aspect ratio lost;
         ``"longest-pad"``: longer side to `size`, zero padding (after normalisation) at bottom and right;
         ``"pad-square"``: black pixels around the image to a square of its longer side and at least of `size`, then that square
@@ -30,13 +32,15 @@ class Preprocessing:
     mean, std
         Per RGB channel, for pixels scaled to [0, 1].
     crop_fraction
-        Only for ``"shortest-crop"`` and ``"longest-pad-crop"``.
+        Only for the rules that crop.
     colour
         ``"rgb"``, or ``"gray"``: luminance alone (Pillow's ``L``) before anything else, and three times the same at the end.
     """
 
     size: int
-    resize: Literal["shortest-crop", "squash", "longest-pad", "pad-square", "longest-pad-crop"]
+    resize: Literal[
+        "shortest-crop", "shortest-crop-floor", "squash", "longest-pad", "pad-square", "longest-pad-crop"
+    ]
     interpolation: Literal["bicubic", "bilinear", "area"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -85,7 +89,11 @@ class Weights:
     shipped
         Whether the file is part of this package.
     others
-        The files beside the first that the weights need as well.
+        The files beside the first that the weights need as well. Where `file` is an index of several
+        (``model.safetensors.index.json``), those it lists are added by themselves.
+    part
+        What the names of the model's tensors start with, where the weights hold more than the model (a vision tower inside a
+        language model); empty for all.
     """
 
     file: str | None = None
@@ -96,6 +104,7 @@ class Weights:
     gated: bool = False
     shipped: bool = False
     others: tuple[WeightsFile, ...] = ()
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,4 +203,5 @@ class ModelCard:
             "context_length",
             "options",
         )
-        return {key: card[key] for key in kept}
+        part = {"part": self.weights.part} if self.weights.part else {}
+        return {**{key: card[key] for key in kept}, **part}

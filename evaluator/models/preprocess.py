@@ -88,7 +88,8 @@ class Preprocessor:
             return Framed(_channels_first(square), (resized.shape[0], resized.shape[1]))
         if rule == "longest-pad-crop":
             resized = _centred(resized, max(resized.shape[:2]))
-        top, left = _crop_start(resized.shape[0], size), _crop_start(resized.shape[1], size)
+        start = _crop_start_floor if rule == "shortest-crop-floor" else _crop_start
+        top, left = start(resized.shape[0], size), start(resized.shape[1], size)
         return Framed(_channels_first(resized[top : top + size, left : left + size]), (size, size))
 
     def map_prompt(self, prompt: MaskPrompt, original: tuple[int, int]) -> MaskPrompt:
@@ -155,6 +156,10 @@ def _resized(preprocessing: Preprocessing, height: int, width: int) -> tuple[int
 
 def _crop_start(length: int, size: int) -> int:
     return round((length - size) / 2.0)  # halves to even, as torchvision's CenterCrop
+
+
+def _crop_start_floor(length: int, size: int) -> int:
+    return (length - size) // 2  # as the image processors of transformers
 
 
 def _luminance(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -44,13 +44,24 @@ class FileTokenizer:
         Name for messages.
     pad
         The token that fills up; None for that of the file.
+    ends
+        The marks before and after every text (None: no mark there), where the file's own are not to be relied on; None for
+        those of the file.
     """
 
-    def __init__(self, path: Path, length: int, model: str, pad: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        length: int,
+        model: str,
+        pad: str | None = None,
+        ends: tuple[str | None, str | None] | None = None,
+    ) -> None:
         self._path = path
         self._length = length
         self._model = model
         self._pad = pad
+        self._ends = ends
         self._read: Any = None
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
@@ -92,12 +103,26 @@ class FileTokenizer:
                 f"tokenizer file {self._path} of model {self._model!r} cannot be read: {error}. Get it again."
             ) from error
         pad = self._pad or (made.padding or {}).get("pad_token") or "[PAD]"
-        number = made.token_to_id(pad)
-        if number is None:
-            raise UserError(
-                f"tokenizer file {self._path} of model {self._model!r} has no token {pad!r} to fill up with. "
-                "It belongs to another model; get the one named on the model's page."
-            )
+        number = self._number(made, pad, "to fill up with")
+        if self._ends is not None:
+            made.post_processor = self._marks(made, self._ends)
         made.no_truncation()
         made.enable_padding(length=self._length, pad_id=number, pad_token=pad)
         return made
+
+    def _marks(self, made: Any, ends: tuple[str | None, str | None]) -> Any:
+        from tokenizers.processors import TemplateProcessing
+
+        first, last = ends
+        marks = {mark: self._number(made, mark, "to mark an end with") for mark in ends if mark is not None}
+        template = " ".join(part for part in (first, "$A", last) if part is not None)
+        return TemplateProcessing(single=template, special_tokens=list(marks.items()))
+
+    def _number(self, made: Any, token: str, purpose: str) -> int:
+        number = made.token_to_id(token)
+        if number is None:
+            raise UserError(
+                f"tokenizer file {self._path} of model {self._model!r} has no token {token!r} {purpose}. "
+                "It belongs to another model; get the one named on the model's page."
+            )
+        return int(number)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.models.card import ModelCard, WeightsFile
+from evaluator.models.sharded import files_of, is_index
 from shards.errors import UserError
 from shards.files import sha256_file, write_json
 
@@ -91,7 +92,7 @@ def locate(
     path, found = _checked(card, first, None, folders, offline=offline, hashes=hashes)
     rest = [
         _checked(card, other, path.parent, folders, offline=offline, hashes=hashes)
-        for other in card.weights.others
+        for other in (*card.weights.others, *_listed(path, card))
     ]
     if rest:
         found = hashlib.sha256("\n".join([found, *(sha256 for _, sha256 in rest)]).encode()).hexdigest()
@@ -137,6 +138,11 @@ def _tokenizer(card: ModelCard, path: Path, folders: Sequence[Path], *, offline:
         )
     except Exception:  # noqa: BLE001 - transports have errors of their own; all mean: not to be had
         return None  # whoever needs texts asks by require_tokenizer
+
+
+def _listed(path: Path, card: ModelCard) -> list[WeightsFile]:
+    """Return the files that an index lists for the card's part of the weights."""
+    return [WeightsFile(name) for name in files_of(path, card.weights.part)] if is_index(path) else []
 
 
 def _checked(

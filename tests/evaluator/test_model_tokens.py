@@ -116,3 +116,22 @@ def test_without_a_tokenizer_images_can_be_encoded_and_texts_are_refused_with_th
     with pytest.raises(MissingWeights, match=r"'vocab.txt'.*some/language-model.*'some-model/vocab.txt'"):
         require_tokenizer(card(tmp_path), found)
     require_tokenizer(card(tmp_path, tokenizer=None), found)
+
+
+def test_end_marks_that_the_card_asks_for_replace_those_of_the_file(tmp_path):
+    made = Tokenizer(
+        models.WordLevel({"<pad>": 0, "<eos>": 1, "<bos>": 2, "a": 3, "<unk>": 4}, unk_token="<unk>")
+    )
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
+    made.save(str(tmp_path / "tokenizer.json"))
+
+    def ids(ends):
+        tokenizer = FileTokenizer(tmp_path / "tokenizer.json", 4, "some-model", pad="<pad>", ends=ends)
+        return tokenizer(["a"]).ids.tolist()
+
+    assert ids(None) == [[2, 3, 0, 0]]
+    assert ids((None, "<eos>")) == [[3, 1, 0, 0]]
+    assert ids(("<bos>", "<eos>")) == [[2, 3, 1, 0]]
+    with pytest.raises(UserError, match=r"no token '</s>' to mark an end with.*belongs to another model"):
+        ids((None, "</s>"))

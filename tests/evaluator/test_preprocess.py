@@ -173,3 +173,16 @@ def test_a_strip_of_one_pixel_keeps_one_pixel():
     framed = Preprocessor(SAM_LIKE)(noise(1, 500))
     assert isinstance(framed, Framed)
     assert framed.frame == (1, 64)
+
+
+@pytest.mark.parametrize("size", [(67, 64), (64, 69), (130, 64), (64, 64)])
+def test_crop_of_an_odd_margin_starts_where_transformers_starts_it(size):
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    wanted = Preprocessing(64, "shortest-crop-floor", "bicubic", (0.0,) * 3, (1.0,) * 3)
+    oracle = CLIPImageProcessorPil(
+        size={"shortest_edge": 64}, crop_size=64, do_normalize=False, do_rescale=False
+    )
+    image = noise(*size)
+    expected = oracle(Image.fromarray(image), return_tensors="np")["pixel_values"][0]
+    assert np.array_equal(Preprocessor(wanted)(image).pixels, expected)
