@@ -116,17 +116,20 @@ class TokenizerFile:
     file
         ``"tokenizer.json"`` (the tokenizers library's own), or ``"vocab.txt"`` (word pieces of BERT, lower case).
     hub, revision
-        Repository that has it, and its pinned revision; often another than that of the weights.
+        Repository that has it, and its pinned revision; often another than that of the weights. None when no hub has it.
+    address
+        Where it is when no hub has it.
     """
 
     file: str
-    hub: str
+    hub: str | None
     revision: str | None = None
+    address: str | None = None
 
     @property
     def page(self) -> str:
         """Where a person gets it."""
-        return f"https://huggingface.co/{self.hub}"
+        return self.address or f"https://huggingface.co/{self.hub}"
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,7 @@ def _timm_preprocessing(name: str, config: Mapping[str, Any]) -> Preprocessing:
 
 @cache
 def _openclip(rest: str) -> ModelCard:
+    from evaluator.models.families._openclip_tokens import tokenizer_file
     from evaluator.models.families.openclip import architecture_config, build, split_tower
 
     name, file = _split_file(rest)
@@ -188,6 +189,7 @@ def _openclip(rest: str) -> ModelCard:
         feature="pooled features before the projection",
         dimension=0,
         context_length=config["text_cfg"].get("context_length", 77),
+        tokenizer=tokenizer_file(config["text_cfg"]),
         options=options,
         notes=notes,
     )

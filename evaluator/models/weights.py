@@ -114,10 +114,11 @@ def require_tokenizer(card: ModelCard, weights: LocatedWeights) -> None:
     wanted = card.tokenizer
     if wanted is None or weights.tokenizer is not None:
         return
+    fetched = f" With a network, 'fairray models fetch {card.name}' does this." if wanted.hub else ""
     raise MissingWeights(
         f"tokenizer {wanted.file!r} of model {card.name!r} not found, so texts cannot be read; image features work without "
         f"it. Get it from {wanted.page} and put it beside the weights or into a folder of weights as "
-        f"'{card.name}/{wanted.file}'. With a network, 'fairray models fetch {card.name}' does this."
+        f"'{card.name}/{wanted.file}'.{fetched}"
     )
 
 
@@ -130,6 +131,8 @@ def _tokenizer(card: ModelCard, path: Path, folders: Sequence[Path], *, offline:
     here = next((place for place in places if place.is_file()), None)
     if here is not None:
         return here
+    if wanted.hub is None:
+        return None
     from huggingface_hub import hf_hub_download
 
     try:

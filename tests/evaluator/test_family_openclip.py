@@ -1,17 +1,17 @@
 import dataclasses
 import json
-from importlib.util import find_spec
 
 import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from evaluator.models.interfaces import Similarity
 from evaluator.models.loading import load_model
 from evaluator.models.preprocess import normalise
 from evaluator.models.registry import default_registry
-from evaluator.models.weights import LocatedWeights, locate
+from evaluator.models.weights import LocatedWeights, MissingWeights, locate
 from shards.errors import UserError
 
 REGISTRY = default_registry(plugins=[])
@@ -100,6 +100,34 @@ def load(name, network, folder):
     save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, path)
     card = REGISTRY.card(f"openclip:{name}@{path}")
     return load_model(card, locate(card))
+
+
+def save_tokenizer(folder, pad):
+    """Write a tokenizer's file as the tokenizers library does, and what transformers keeps beside it."""
+    words = {
+        pad: 0,
+        "[UNK]": 1,
+        "[CLS]": 2,
+        "[SEP]": 3,
+        "chest": 4,
+        "of": 5,
+        "&": 6,
+        "x": 7,
+        "ray": 8,
+        "-": 9,
+    }
+    made = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    ends = [("[CLS]", 2), ("[SEP]", 3)]
+    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    made.save(str(folder / "tokenizer.json"))
+    kept = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": pad,
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(kept))
 
 
 def pixels_for(card, count=3):
@@ -206,13 +234,22 @@ def test_checkpoint_of_one_tower_is_refused(tmp_path):
         load_model(card, locate(card))
 
 
-def test_tokenizer_from_outside_is_asked_for_only_when_text_comes(tmp_path):
-    if find_spec("transformers") is not None:
-        pytest.skip("with the package 'transformers' the tokenizer would ask the hub")
-    model = load("fairray-outside", published("fairray-outside"), tmp_path)
+def test_tokenizer_from_outside_is_asked_for_only_when_text_comes(tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    network = published("fairray-outside")
+    model = load("fairray-outside", network, tmp_path)
     assert model.encode(pixels_for(model.card)).features.shape == (3, 48)
-    with pytest.raises(UserError, match=r"tokenizer files of 'some/hub-page' and the package 'transformers'"):
+    with pytest.raises(MissingWeights, match=r"tokenizer 'tokenizer\.json'.*huggingface\.co/some/hub-page"):
         model.encode_text(["text"])
+    save_tokenizer(tmp_path, pad="[PAD]")
+    tokens = torch.tensor([[2, 4, 3, *[0] * 21]])
+    with torch.inference_mode():
+        expected = network.encode_text(tokens)
+    found = load("fairray-outside", network, tmp_path).encode_text(["chest"])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_shipped_tiny_clip_scores_text_offline():

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from evaluator.models.card import ModelCard, Preprocessing, Weights
+from evaluator.models.card import ModelCard, Preprocessing, TokenizerFile, Weights
 from evaluator.models.cards._constants import CLIP
+
+BIOMEDCLIP_HUB = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
+CONCH_TOKENIZER = TokenizerFile(
+    "conch_byte_level_bpe_uncased.json",
+    hub=None,
+    address="https://github.com/mahmoodlab/CONCH/tree/main/conch/open_clip_custom/tokenizers",
+)
+_OPENAI_UNLISTED = (
+    "OpenAI did not publish the list of its 400 million training pairs: contamination cannot be excluded."
+)
 
 
 def cards() -> tuple[ModelCard, ...]:
     """Return the cards of this family."""
     openai = ("openai-wit-400m",)
-    unlisted = (
-        "OpenAI did not publish the list of its 400 million training pairs: contamination cannot be excluded."
-    )
+    unlisted = _OPENAI_UNLISTED
     unchecked = "Trained on web images that were not checked for medical test sets."
     laion = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
     base = (768, 512)
@@ -45,6 +53,26 @@ def cards() -> tuple[ModelCard, ...]:
             note=unlisted,
         ),
         _clip("clip-vit-b32-laion2b", "ViT-B-32", laion, ("laion-2b-en",), base, 8.8, note=unchecked),
+        _pubmedclip(
+            "pubmedclip-vit-b32",
+            "ViT-B-32-quickgelu",
+            "PubMedCLIP_ViT32.pth",
+            "class token after the last norm, before the projection",
+            (768, 512),
+            8.8,
+            ("pubmedclip", "pubmedclip-vit32"),
+        ),
+        _pubmedclip(
+            "pubmedclip-rn50",
+            "RN50-quickgelu",
+            "PubMedCLIP_RN50.pth",
+            "average of the last map, before the attention pool that projects",
+            (2048, 1024),
+            12.2,
+            (),
+        ),
+        _biomedclip(),
+        _conch(),
     )
 
 
@@ -75,4 +103,94 @@ def _clip(
         gflops=gflops,
         aliases=aliases,
         notes=(note,),
+    )
+
+
+def _pubmedclip(
+    name: str,
+    architecture: str,
+    file: str,
+    feature: str,
+    lengths: tuple[int, int],
+    gflops: float,
+    aliases: tuple[str, ...],
+) -> ModelCard:
+    hub = "sarahESL/PubMedCLIP"
+    return ModelCard(
+        name=name,
+        family="openclip",
+        architecture=architecture,
+        weights=Weights(file=file, hub=hub, page=f"https://huggingface.co/{hub}"),
+        preprocessing=Preprocessing(224, "shortest-crop", "bicubic", *CLIP),
+        licence="Creative Commons (the publisher does not say which)",
+        abilities=frozenset({"encode", "text"}),
+        feature=feature,
+        dimension=lengths[0],
+        projected=lengths[1],
+        context_length=77,
+        trained_on=("openai-wit-400m", "roco"),
+        gflops=gflops,
+        aliases=aliases,
+        notes=(
+            "Its training multiplied the logits by exp(0.01)/exp(0.07) = 0.942, which is no part of the model here: the scale "
+            "is the learned one, so ranks are the same and probabilities a little farther from even.",
+            "Images are prepared as for OpenAI's CLIP, as FairMedFM does; the published training code has 250 pixels and "
+            "ImageNet's mean and deviation.",
+            _OPENAI_UNLISTED,
+        ),
+    )
+
+
+def _biomedclip() -> ModelCard:
+    return ModelCard(
+        name="biomedclip",
+        family="openclip",
+        architecture="biomedclip",
+        weights=Weights(
+            file="open_clip_pytorch_model.bin",
+            hub=BIOMEDCLIP_HUB,
+            page=f"https://huggingface.co/{BIOMEDCLIP_HUB}",
+        ),
+        preprocessing=Preprocessing(224, "shortest-crop", "bicubic", *CLIP),
+        licence="MIT",
+        abilities=frozenset({"encode", "text"}),
+        feature="class token after the last norm, before the projection",
+        dimension=768,
+        projected=512,
+        context_length=256,
+        tokenizer=TokenizerFile("tokenizer.json", BIOMEDCLIP_HUB),
+        trained_on=("pmc-15m",),
+        gflops=35.1,
+        aliases=("biomedclip-pubmedbert-256-vit-base-patch16-224",),
+        notes=(
+            "Trained on figures of articles in PubMed Central, which may show images of public test sets: contamination cannot "
+            "be excluded.",
+        ),
+    )
+
+
+def _conch() -> ModelCard:
+    hub = "MahmoodLab/conch"
+    return ModelCard(
+        name="conch",
+        family="openclip",
+        architecture="conch_ViT-B-16",
+        weights=Weights(file="pytorch_model.bin", hub=hub, page=f"https://huggingface.co/{hub}", gated=True),
+        preprocessing=Preprocessing(448, "shortest-crop", "bicubic", *CLIP),
+        licence="CC-BY-NC-ND-4.0",
+        abilities=frozenset({"encode", "text"}),
+        feature="attentional pool of the contrastive branch after its norm, before the projection",
+        dimension=512,
+        projected=512,
+        context_length=127,
+        tokenizer=CONCH_TOKENIZER,
+        trained_on=("conch-1.17m",),
+        gflops=158.2,
+        aliases=("conch-vit-b16",),
+        notes=(
+            "Made for stained tissue under the microscope; on radiographs, fundus photographs or skin it is out of its field.",
+            "Its authors did not train on TCGA, PAIP or GTEx; the image-caption pairs come from in-house teaching material and "
+            "PubMed Central.",
+            "Texts may have 127 tokens: of the 128 places the last one is the class token's.",
+        ),
     )

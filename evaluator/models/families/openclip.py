@@ -4,16 +4,20 @@ Guarantee: `projected` equals open_clip's own ``encode_image`` and text features
 normalised), with the tokenizer of the architecture and the scale and bias of the weights. One pass of the
 image tower gives both the features before the projection (for probes) and those after it (for text).
 
-Scope: architectures whose text tower and tokenizer are part of open_clip. Texts are encoded in tiles of a
-fixed number, so that the embedding of a text does not depend on what else was asked.
+Scope: architectures whose text tower is open_clip's own or a language model of the transformers library whose configuration
+is known here, and CONCH. No hub is asked for a configuration or a tokenizer. Texts are encoded in tiles of a fixed number, so
+that the embedding of a text does not depend on what else was asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from evaluator.models.card import ModelCard
+from evaluator.models.cards.openclip import BIOMEDCLIP_HUB, CONCH_TOKENIZER
+from evaluator.models.families._openclip_tokens import tokenizer
 from evaluator.models.families._text import encode_in_tiles
 from evaluator.models.interfaces import Frames, ImageFeatures, Similarity, VisionLanguageModel
 from evaluator.models.loading import fill, freeze
@@ -30,13 +34,53 @@ if TYPE_CHECKING:
     Tokenize = Callable[[Sequence[str]], Tensor]
     Tower = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-#: Numbers that OpenAI's files carry beside the weights.
+#: Numbers that files carry beside the weights: OpenAI's, and positions counted up by older language models.
 _NOT_WEIGHTS = (
     "input_resolution",
     "context_length",
     "vocab_size",
     "text.transformer.embeddings.position_ids",
 )
+_CONCH = "conch_ViT-B-16"
+#: Architectures by the configurations of their publishers, which open_clip does not have.
+_PUBLISHED: dict[str, dict[str, Any]] = {
+    "biomedclip": {
+        "embed_dim": 512,
+        "vision_cfg": {
+            "timm_model_name": "vit_base_patch16_224",
+            "timm_pool": "",
+            "timm_proj": "linear",
+            "image_size": 224,
+        },
+        "text_cfg": {
+            "hf_model_name": "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
+            "hf_tokenizer_name": BIOMEDCLIP_HUB,
+            "hf_proj_type": "mlp",
+            "hf_pooler_type": "cls_last_hidden_state_pooler",
+            "context_length": 256,
+        },
+    },
+    _CONCH: {
+        "embed_dim": 512,
+        "vision_cfg": {
+            "image_size": 448,
+            "patch_size": 16,
+            "width": 768,
+            "layers": 12,
+            "heads": 12,
+            "attn_pooler_heads": 8,
+        },
+        "text_cfg": {
+            "context_length": 127,  # of its 128 places the last one is the class token's
+            "vocab_size": 32007,
+            "width": 768,
+            "heads": 12,
+            "layers": 12,
+            "tokenizer_file": CONCH_TOKENIZER,
+            "tokenizer_kwargs": {"clean": "none"},
+        },
+    },
+}
 
 
 class OpenClipModel(VisionLanguageModel):
@@ -101,7 +145,7 @@ def split_tower(visual: Any) -> Tower:
     Parameters
     ----------
     visual
-        ``VisionTransformer``, ``ModifiedResNet`` or ``TimmModel`` of open_clip. The last layer of the first
+        ``VisionTransformer``, ``ModifiedResNet`` or ``TimmModel`` of open_clip, or CONCH's. The last layer of the first
         two is taken out of the module and applied by the returned function.
     """
     import torch
@@ -109,6 +153,10 @@ def split_tower(visual: Any) -> Tower:
     from open_clip.timm_model import TimmModel
     from open_clip.transformer import VisionTransformer
 
+    from evaluator.models.families._openclip_towers import ConchImageTower
+
+    if isinstance(visual, ConchImageTower):
+        return visual.both
     if isinstance(visual, TimmModel):
         return _timm_tower(visual)
     if isinstance(visual, ModifiedResNet):
@@ -164,7 +212,8 @@ def load(
         raise UserError(f"model {card.name!r} needs a weights file")
     network = build(card)
     fill(network, _converted(network, load_state(weights.path)), card)
-    return OpenClipModel(card, network, _tokenizer(card), device, precision)
+    text = {} if card.architecture == "tiny-clip" else architecture_config(card.architecture)["text_cfg"]
+    return OpenClipModel(card, network, tokenizer(card, weights, text), device, precision)
 
 
 def build(card: ModelCard) -> nn.Module:
@@ -176,33 +225,52 @@ def build(card: ModelCard) -> nn.Module:
 
         tiny: nn.Module = build_tiny_clip()
         return tiny
+    config = {**architecture_config(card.architecture), **card.options}
+    with torch.random.fork_rng(devices=[]):
+        return _network(card, config)
+
+
+def _network(card: ModelCard, config: dict[str, Any]) -> nn.Module:
+    """Build an architecture from its configuration, on the CPU or without memory, with any weights."""
     from open_clip.model import CLIP, CustomTextCLIP
 
-    config = architecture_config(card.architecture)
-    builder = CustomTextCLIP if config.pop("custom_text", False) else CLIP
+    from evaluator.models.families._openclip_towers import build_conch, build_language_clip
+
+    if card.architecture == _CONCH:
+        return build_conch(config)
     config["vision_cfg"]["timm_model_pretrained"] = False
-    with torch.random.fork_rng(devices=[]):
-        network: nn.Module = builder(**{**config, **card.options})
+    if "hf_model_name" in config["text_cfg"]:
+        return build_language_clip(card, config)
+    builder = CustomTextCLIP if config.pop("custom_text", False) else CLIP
+    network: nn.Module = builder(**config)
     return network
 
 
 def architecture_config(name: str) -> dict[str, Any]:
-    """Return open_clip's own configuration of an architecture, a copy.
+    """Return the configuration of an architecture as open_clip writes it, a copy.
 
     Raises
     ------
     UserError
-        If open_clip has no such architecture, or its text tower lives outside of open_clip.
+        If there is no such architecture, or its text tower lives outside of open_clip and is not known here.
     """
     import open_clip
 
-    config = open_clip.get_model_config(name)
+    from evaluator.models.families._openclip_towers import LANGUAGE_MODELS
+
+    config = deepcopy(_PUBLISHED.get(name)) or open_clip.get_model_config(name)
     if config is None:
-        raise unknown_name("open_clip architecture", name, open_clip.list_models())
-    if "multimodal_cfg" in config or "hf_model_name" in config["text_cfg"]:
+        raise unknown_name("open_clip architecture", name, [*open_clip.list_models(), *_PUBLISHED])
+    if "multimodal_cfg" in config:
         raise UserError(
-            f"open_clip architecture {name!r} needs a text tower from outside of open_clip, "
-            "which the openclip family does not load. Choose one whose text tower is open_clip's own."
+            f"open_clip architecture {name!r} writes captions (CoCa), which the openclip family does not load."
+        )
+    language_model = config["text_cfg"].get("hf_model_name")
+    if language_model not in (None, *LANGUAGE_MODELS):
+        raise UserError(
+            f"open_clip architecture {name!r} needs the text tower {language_model!r} from outside of open_clip, which the "
+            f"openclip family does not load. Choose one whose text tower is open_clip's own or one of: "
+            f"{', '.join(LANGUAGE_MODELS)}."
         )
     return dict(config)
 
@@ -213,7 +281,12 @@ def _converted(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
     from open_clip.model import convert_to_custom_text_state_dict
 
     own = network.state_dict()
-    state = {name: tensor for name, tensor in state.items() if name in own or name not in _NOT_WEIGHTS}
+    left_out = getattr(network, "left_out", ())
+    state = {
+        name: tensor
+        for name, tensor in state.items()
+        if name in own or not (name in _NOT_WEIGHTS or name.startswith(left_out))
+    }
     state = convert_state_dict(network, state)
     if "positional_embedding" in state and not hasattr(network, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
@@ -221,45 +294,3 @@ def _converted(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
         if scalar in state and scalar in own and state[scalar].numel() == 1:
             state[scalar] = state[scalar].reshape(own[scalar].shape)
     return state
-
-
-def _tokenizer(card: ModelCard) -> Tokenize:
-    """Return the architecture's tokenizer, built when the first text comes: image work needs none."""
-    built: list[tuple[Any, Callable[[str], int]]] = []
-    limit = card.context_length or 0
-
-    def tokenize(texts: Sequence[str]) -> Tensor:
-        if not built:
-            built.append(_build_tokenizer(card))
-        split, length = built[0]
-        long = next((text for text in texts if length(text) > limit), None)
-        if long is not None:
-            raise UserError(
-                f"text {long!r} has {length(long)} tokens; model {card.name!r} reads at most {limit}. "
-                "Shorten it: the rest would be cut off unseen."
-            )
-        tokens: Tensor = split(list(texts), context_length=limit)
-        return tokens
-
-    return tokenize
-
-
-def _build_tokenizer(card: ModelCard) -> tuple[Any, Callable[[str], int]]:
-    """Return the tokenizer and a function that counts a text's tokens with both end marks."""
-    if card.architecture == "tiny-clip":
-        from evaluator.models.tiny import tokenizer as tiny
-
-        return tiny.tokenize, lambda text: len(tiny.clean(text).encode()) + 2
-    import open_clip
-
-    try:
-        tokenizer: Any = open_clip.get_tokenizer(card.architecture)
-    except (ImportError, OSError, NameError, TypeError) as error:
-        source = architecture_config(card.architecture)["text_cfg"].get("hf_tokenizer_name", "its hub page")
-        raise UserError(
-            f"the text tower of model {card.name!r} needs the tokenizer files of {source!r} and the package "
-            f"'transformers': {error}. Its image features work without them."
-        ) from error
-    if hasattr(tokenizer, "encode"):
-        return tokenizer, lambda text: len(tokenizer.encode(text)) + 2
-    return tokenizer, lambda text: len(tokenizer.tokenizer(text)["input_ids"])
