@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evaluator.groups import UNKNOWN
-from evaluator.measure.gap_rows import why_no_gap
+from evaluator.measure.gap_rows import bounds_of, why_no_gap
 from evaluator.measure.settings import MeasureSettings
 from evaluator.metrics.metric import Array, Metric
 from evaluator.statistics.bootstrap import standard_error, stream
@@ -87,6 +87,7 @@ def error_gap(
         _chance(spread, settings, subjects, f"errors:{groups.attribute}:{metric.convention}"),
         higher_is_better=metric.higher_is_better,
         alpha=settings.alpha,
+        intervals=bounds_of([rows[code] for code in valid], settings),
     )
     numbers = {name: value for name, value in vars(gap).items() if name not in ("best", "worst")}
     best, worst = (groups.names[valid[which]] for which in (gap.best, gap.worst))

@@ -16,7 +16,7 @@ from evaluator.measure.uncertainty import BIASED, centred
 from evaluator.metrics.directions import better
 from evaluator.metrics.disparity import disparity
 from evaluator.metrics.group_values import Disparity, GroupValues, against_chance
-from evaluator.metrics.metric import Metric
+from evaluator.metrics.metric import Array, Metric
 from evaluator.statistics.gaps import measure_gap
 from evaluator.statistics.multiplicity import PRIMARY
 from evaluator.statistics.permutation import NullGaps, permute_groups
@@ -151,7 +151,7 @@ def _row(
         return {**row, "status": "undefined", "reason": why_no_gap(rows[0])}
     groups = list(comparison.groups)
     if kind.kind == "max-min":
-        return {**row, **_gap(metric, settings, result, comparison.places[0], groups, nulls[0])}
+        return {**row, **_gap(metric, settings, result, comparison.places[0], groups, nulls[0], rows[0])}
     return {**row, **_disparity(result, comparison, rows[0], nulls)}
 
 
@@ -162,6 +162,7 @@ def _gap(
     place: int,
     groups: list[int],
     null: NullGaps,
+    rows: Sequence[Row],
 ) -> Row:
     points, replicates = result.points[place, groups], result.replicates[place, groups]
     gap = measure_gap(
@@ -172,6 +173,7 @@ def _gap(
         null,
         higher_is_better=metric.higher_is_better,
         alpha=settings.alpha,
+        intervals=bounds_of([rows[group] for group in groups], settings),
     )
     numbers = asdict(gap)
     best, worst = numbers.pop("best"), numbers.pop("worst")
@@ -187,6 +189,13 @@ def _gap(
         numbers["reason"] = "; ".join(text for text in (told, numbers["reason"]) if text)
         return {**numbers, "best_group": None, "worst_group": None}
     return {**numbers, "best_group": names[0], "worst_group": names[1]}
+
+
+def bounds_of(rows: Sequence[Row], settings: MeasureSettings) -> Array | None:
+    """Return the intervals ``[G, 2]`` of groups' rows, NaN where there is none; None where one method was asked for."""
+    if settings.interval != "auto":
+        return None
+    return np.array([[row["ci_low"], row["ci_high"]] for row in rows], np.float64)
 
 
 def _disparity(

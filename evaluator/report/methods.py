@@ -26,6 +26,7 @@ _INTERVALS = {
     "percentile-expanded": "the percentiles of a bootstrap (Efron, 1979), expanded for few subjects (Hesterberg, 2015),",
     "percentile-centred": "the percentiles of a bootstrap moved to the value, as its replicates are biased,",
     "bca": "a bias-corrected and accelerated bootstrap (Efron, 1987)",
+    "recovered": "the intervals of the two groups (Newcombe, 1998; Zou and Donner, 2008)",
     "simultaneous": "a simultaneous band over the groups from the bootstrap",
     "t": "Student's t distribution over subjects where there are few",
     "wilson": "the score method (Wilson, 1927)",

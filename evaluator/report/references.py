@@ -75,6 +75,11 @@ REFERENCES = (
         "Transparency 2022; 379–389.",
     ),
     Reference(
+        "Newcombe, 1998",
+        "Newcombe RG. Interval estimation for the difference between independent proportions: comparison of eleven methods. "
+        "Statistics in Medicine 1998; 17: 873–890.",
+    ),
+    Reference(
         "Newcombe, 2006",
         "Newcombe RG. Confidence intervals for an effect size measure based on the Mann-Whitney statistic. Part 2: "
         "asymptotic methods and evaluation. Statistics in Medicine 2006; 25: 559–573.",
@@ -98,6 +103,11 @@ REFERENCES = (
         "Statistical Association 1927; 22: 209–212.",
     ),
     Reference("Youden, 1950", "Youden WJ. Index for rating diagnostic tests. Cancer 1950; 3: 32–35."),
+    Reference(
+        "Zou and Donner, 2008",
+        "Zou GY, Donner A. Construction of confidence limits about effect measures: a general approach. Statistics in Medicine "
+        "2008; 27: 1693–1702.",
+    ),
 )
 
 

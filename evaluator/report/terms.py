@@ -15,6 +15,7 @@ _INTERVALS = {
     "clopper-pearson": "Clopper-Pearson",
     "delong-logit": "DeLong, logit",
     "newcombe": "Newcombe",
+    "recovered": "from both groups' intervals",
     "simultaneous": "simultaneous bootstrap",
 }
 

@@ -4,8 +4,8 @@ A max - min gap of groups that do not differ is above 0, the more so the smaller
 groups. So every gap comes with its mean under permutation, and with ``adjusted = sqrt(max(0, gap^2 - mean of
 squared permuted gaps))``.
 
-Interval: for two groups, of the signed difference best - worst (it may cross 0). For more groups the percentile interval of the
-max - min gap would almost never cover the truth; theirs comes from simultaneous intervals of all pairs, and is wide but right.
+Interval: for two groups, of the signed difference best - worst (it may cross 0), put together from those of the groups where
+they are given, else percentiles. For more groups the percentile interval of the max - min gap would almost never cover the truth; theirs comes from simultaneous intervals of all pairs, and is wide but right.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from evaluator.metrics.metric import Array
 from evaluator.statistics.bootstrap import percentile_interval, standard_error
+from evaluator.statistics.differences import difference_interval, shared_error
 from evaluator.statistics.intervals import Interval
 from evaluator.statistics.permutation import NullGaps
 from evaluator.statistics.simultaneous import gap_interval
@@ -67,6 +68,7 @@ def measure_gap(
     *,
     higher_is_better: bool,
     alpha: float,
+    intervals: Array | None = None,
 ) -> Gap:
     """Describe the gap of one metric between valid groups.
 
@@ -86,6 +88,8 @@ def measure_gap(
         Direction of the metric.
     alpha
         Significance level.
+    intervals
+        ``[G, 2]`` bounds of each value at level 1 - `alpha`, NaN where there are none. Two groups' interval is made of them.
 
     Returns
     -------
@@ -96,7 +100,8 @@ def measure_gap(
     best = int(np.argmax(signed))
     worst = len(values) - 1 - int(np.argmin(signed[::-1]))
     raw = float(values.max() - values.min())
-    interval = _interval(values, replicates, variances, sizes, best, worst, alpha)
+    bounds = intervals if intervals is not None else np.full((len(values), 2), np.nan)
+    interval = _interval(values, replicates, variances, sizes, bounds, (best, worst), alpha)
     reason = null.reason or (interval if isinstance(interval, str) else None)
     judged = null.reason is None
     drawn = [standard_error(group) for group in replicates]
@@ -118,13 +123,23 @@ def measure_gap(
 
 
 def _interval(
-    values: Array, replicates: Array, variances: Array, sizes: Array, best: int, worst: int, alpha: float
+    values: Array,
+    replicates: Array,
+    variances: Array,
+    sizes: Array,
+    bounds: Array,
+    extremes: tuple[int, int],
+    alpha: float,
 ) -> Interval | str:
+    best, worst = extremes
+    sign = 1.0 if values[best] >= values[worst] else -1.0
+    if len(values) == 2 and np.isfinite(bounds).all():
+        pair = [best, worst] if sign > 0.0 else [worst, best]
+        return difference_interval(values[pair], bounds[pair], shared_error(*replicates[pair]))
     if not replicates.shape[1]:
         return _normal_interval(values, variances, best, worst, alpha)
     if len(values) > 2:
         return gap_interval(values, replicates, alpha, np.maximum(2, np.round(sizes)))
-    sign = 1.0 if values[best] >= values[worst] else -1.0
     found = percentile_interval(sign * (replicates[best] - replicates[worst]), alpha)
     return Interval(*found, "percentile") if isinstance(found, tuple) else found
 

@@ -380,7 +380,7 @@ def test_without_replicates_and_permutations_intervals_are_analytic_and_gaps_unt
     gap = row(gaps, metric="auc")
     assert gap["reason"] == "no_permutations"
     assert np.isnan(gap["p_value"])
-    assert gap["interval"] == "normal"
+    assert gap["interval"] == "recovered"
     assert gap["ci_low"] < gap["raw"] < gap["ci_high"]
 
 
@@ -450,3 +450,17 @@ def test_missing_single_score_is_a_failed_row_whatever_stands_for_missing(dtype)
     metrics, _ = predicted(predictions.assign(scores=None, score=score), attributes)
     found = row(metrics, group="all", metric="auc")
     assert (found["n"], found["n_failed"]) == (59, 1)
+
+
+def test_gap_to_a_small_group_that_luck_made_perfect_is_no_certain_one():
+    predictions, attributes = cases(220)
+    small = np.arange(len(predictions)) < 24
+    attributes = attributes.assign(sex=np.where(small, "male", "female"))
+    sick = np.arange(len(predictions)) % 2 == 1
+    right = np.where(small, True, np.arange(len(predictions)) % 20 > 1)
+    score = np.where(sick == right, 0.9, 0.1) + 0.001 * (np.arange(len(predictions)) % 7)
+    predictions = predictions.assign(label=np.where(sick, "sick", "healthy"), score=score)
+    _, gaps = predicted(predictions, attributes)
+    gap = row(gaps, metric="sensitivity")
+    assert (gap["best_group"], gap["p_value"] > 0.05) == ("male", True)
+    assert gap["ci_low"] < 0.0 < gap["ci_high"]

@@ -107,3 +107,23 @@ def test_detectable_gap_among_many_tests_is_that_of_the_stricter_level(groups):
     assert strict <= among * (1 + 1e-9) < 1.1 * strict
     assert groups > 2 or among == pytest.approx(strict)
     assert detectable_among(0.1, alpha=0.05, tests=1) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_interval_of_two_groups_is_made_of_their_own(higher):
+    bounds = np.array([[0.7, 0.95], [0.68, 0.72]])
+    values = np.array([0.9, 0.7])
+    for order in ([0, 1], [1, 0]):
+        found = measure_gap(
+            values[order],
+            np.repeat(values[order][:, None], 50, axis=1),
+            np.full(2, np.nan),
+            np.full(2, 50.0),
+            NULL,
+            higher_is_better=higher,
+            alpha=0.05,
+            intervals=bounds[order],
+        )
+        assert found.interval == "recovered"
+        assert found.ci_low == pytest.approx(0.2 - np.hypot(0.2, 0.02))
+        assert found.ci_high == pytest.approx(0.2 + np.hypot(0.05, 0.02))
