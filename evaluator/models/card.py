@@ -153,7 +153,7 @@ class ModelCard:
     feature, dimension
         Which layer `encode` gives, and its length.
     projected
-        Length of the features shared with text; None without a text tower.
+        Length of the features shared with text, all vectors of an image together; None without a text tower.
     prompts
         Spatial prompts it was made for, of ``center``, ``rand``, ``rands``, ``bbox``.
     mask_threshold

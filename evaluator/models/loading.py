@@ -26,6 +26,7 @@ Model = ImageEncoder | PromptableSegmenter
 Loader = Callable[[ModelCard, LocatedWeights, "torch.device", Precision], Model]
 
 _FAMILIES = {
+    "blip": "evaluator.models.families.blip:load",
     "openclip": "evaluator.models.families.openclip:load",
     "timm": "evaluator.models.families.timm:load",
     "sam": "evaluator.models.families.sam:load",

@@ -234,6 +234,9 @@ def _missing(card: ModelCard, file: WeightsFile, looked: Sequence[Path], *, offl
         places.append(f"the Hugging Face cache ({weights.hub})")
     gated = " (gated: its agreement must be accepted first)" if weights.gated else ""
     wanted = f"{file.file!r}" if file.file else "(no file named)"
+    all_files = [weights.file, *(other.file for other in weights.others)]
+    if weights.others:
+        wanted += f" (one of {len(all_files)}: {', '.join(map(str, all_files))})"
     advice = (
         f"Get it{_from_page(card, file)}, licence: {card.licence}{gated}, and put it into a folder of weights, "
         "or name its absolute path."
