@@ -5,7 +5,8 @@ groups. So every gap comes with its mean under permutation, and with ``adjusted 
 squared permuted gaps))``.
 
 Interval: for two groups, of the signed difference best - worst (it may cross 0), put together from those of the groups where
-they are given, else percentiles. For more groups the percentile interval of the max - min gap would almost never cover the truth; theirs comes from simultaneous intervals of all pairs, and is wide but right.
+they are given, else percentiles. For more groups the percentile interval of the max - min gap would almost never cover the
+truth; theirs comes from simultaneous intervals of all pairs, and is wide but right.
 """
 
 from __future__ import annotations
