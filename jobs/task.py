@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from evaluator.groups import GroupRule
+    from evaluator.mitigation.options import MitigationOptions
     from evaluator.models.card import ModelCard
     from evaluator.models.weights import LocatedWeights
 
@@ -111,6 +112,8 @@ class Inputs:
         The attribute whose groups are predicted, for probes of a representation.
     seed
         Seed of the fit.
+    mitigation, mitigate
+        How a fit tries to be fair, and the attribute whose groups it uses.
     split_parts
         For fits: the parts of each split that are read, as ``(split, part)``.
     groups, measure
@@ -127,6 +130,8 @@ class Inputs:
     target: str | None = None
     probed: GroupRule | None = None
     seed: int = 0
+    mitigation: MitigationOptions | None = None
+    mitigate: GroupRule | None = None
     split_parts: tuple[tuple[str, str], ...] = ()
     groups: tuple[GroupRule, ...] = ()
     measure: BaseModel | None = None

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluator.usages.labelled import LabelledRows, check_fit, held_out_rows, labelled_rows
 from evaluator.usages.logistic import LogisticFit, fit_path, linear_scores, log_loss
 from evaluator.usages.options import LinearProbeOptions
-from evaluator.usages.predictions import PredictionRows, true_labels, usable_features
+from evaluator.usages.predictions import PredictionRows, true_labels
 from shards.card import Target
 from shards.errors import UserError
 from shards.files import canonical_json
@@ -89,15 +90,6 @@ class LinearProbe:
         return {**arrays, _DETAILS: np.frombuffer(canonical_json(rest).encode(), dtype=np.uint8)}
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Usable, labelled rows of one split, sorted by sample id."""
-
-    features: NDArray[np.float64]
-    classes: NDArray[np.int64]
-    subjects: NDArray[np.object_]
-
-
 def fit(
     embeddings: pa.Table,
     labels: Mapping[str, str | None],
@@ -132,8 +124,8 @@ def fit(
         If train or val have no usable labelled sample, train has a single class, all features are constant,
         or a label or feature is invalid.
     """
-    train, val = (_part(embeddings, labels, target, split) for split in ("train", "val"))
-    _check(train, val, target)
+    train, val = (labelled_rows(embeddings, labels, target, split) for split in ("train", "val"))
+    check_fit("linear_probe", train, val, target)
     notes: list[str] = []
     counts = _subject_counts(train, seed)
     kept = counts > 0
@@ -148,10 +140,6 @@ def fit(
     if not val_known.all():
         notes.append(
             f"{int((~val_known).sum())} val samples of classes absent from train took no part in choosing C"
-        )
-    if not val_known.any():
-        raise UserError(
-            f"no val sample of target {target.name!r} has a class that train has: C cannot be chosen."
         )
     val_features = (val.features[val_known] - mean) / scale
     val_columns = np.searchsorted(seen, val.classes[val_known])
@@ -207,9 +195,7 @@ def predict_table(
     UserError
         If the features have another length than the probe's, or a label is invalid.
     """
-    import pyarrow.compute as pc
-
-    rows = embeddings.filter(pc.is_in(embeddings["split"], value_set=_strings(["val", "test"])))
+    rows = held_out_rows(embeddings)
     builder = PredictionRows(rows, true_labels(rows, labels, target), target)
     features = builder.features("embedding")
     if features.shape[1] != len(probe.mean):
@@ -257,48 +243,7 @@ _ARRAYS = ("coef", "intercept", "mean", "scale")
 _DETAILS = "details_json"
 
 
-def _strings(values: list[str]) -> pa.Array:
-    import pyarrow as pa
-
-    return pa.array(values, pa.string())
-
-
-def _part(embeddings: pa.Table, labels: Mapping[str, str | None], target: Target, split: str) -> _Part:
-    """Pick a split's usable, labelled rows, sorted by sample id."""
-    import pyarrow.compute as pc
-
-    rows = embeddings.filter(
-        pc.and_(pc.equal(embeddings["split"], split), pc.equal(embeddings["status"], "ok"))
-    ).sort_by("sample_id")
-    names = true_labels(rows, labels, target)
-    known = np.array([name is not None for name in names], dtype=bool)
-    order = {name: k for k, name in enumerate(target.classes)}
-    return _Part(
-        features=usable_features(rows, "embedding", known),
-        classes=np.array([order[name] for name in names if name is not None], dtype=np.int64),
-        subjects=np.array(rows["subject_id"].to_pylist(), dtype=object)[known],
-    )
-
-
-def _check(train: _Part, val: _Part, target: Target) -> None:
-    """Refuse what cannot be fitted, saying why."""
-    name = f"target {target.name!r}"
-    for split, part in (("train", train), ("val", val)):
-        if len(part.classes) == 0:
-            raise UserError(
-                f"linear_probe of {name} needs {split} samples with a label and usable features, found none. "
-                f"Check the split and the column {target.name!r} of the index, or leave the target out."
-            )
-    present = np.unique(train.classes)
-    if len(present) < 2:
-        raise UserError(
-            f"linear_probe of {name} needs at least two classes in train, found only "
-            f"{target.classes[present[0]]!r} ({len(train.classes)} samples). Split the dataset again or "
-            "leave the target out."
-        )
-
-
-def _subject_counts(train: _Part, seed: int) -> NDArray[np.float64]:
+def _subject_counts(train: LabelledRows, seed: int) -> NDArray[np.float64]:
     """Return how often each row counts: once, or as often as the bootstrap drew its subject.
 
     The generator is counter-based and keyed by the seed alone; its raw stream is part of the result's

@@ -15,7 +15,18 @@ from evaluator.usages.options import (
     SegmentOptions,
     ZeroShotOptions,
 )
-from jobs.kinds import embed, family, linear_probe, measure, representation, segment, zero_shot
+from evaluator.usages.training_options import MlpProbeOptions
+from jobs.kinds import (
+    embed,
+    family,
+    linear_probe,
+    measure,
+    mlp_probe,
+    representation,
+    segment,
+    trained,
+    zero_shot,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -59,6 +70,14 @@ USAGES: Mapping[str, Usage] = {
     "linear_probe": Usage(
         LinearProbeOptions, "encode", "it gives no image features", "targets", linear_probe.plan
     ),
+    "mlp_probe": Usage(
+        MlpProbeOptions,
+        "encode",
+        "it gives no image features",
+        "targets",
+        mlp_probe.plan,
+        trained.left_out,
+    ),
     "segment": Usage(SegmentOptions, "segment", "it does not segment", "structures", segment.plan),
     "representation": Usage(
         RepresentationOptions,
@@ -74,6 +93,7 @@ RUN: Mapping[str, Callable[[Item, Bench], Output]] = {
     "embed": embed.run,
     "zero_shot": zero_shot.run,
     "linear_probe": linear_probe.run,
+    "mlp_probe": mlp_probe.run,
     "segment": segment.run,
     "representation": representation.run,
     "measure": measure.run,

@@ -106,12 +106,19 @@ def result_keys(task: Task, made_by: str) -> ResultKeys:
         dataset=task.dataset,
         model=task.model,
         usage=task.usage,
-        mitigation="erm" if task.usage == "linear_probe" else None,
+        mitigation=_mitigation(task),
         seed=inputs.seed,
         split=inputs.measure.split,
         target=inputs.target,
         task=made_by,
     )
+
+
+def _mitigation(task: Task) -> str | None:
+    """Return how training tried to be fair; ``erm`` for a fit that knows no such methods, None where nothing is trained."""
+    if task.inputs.mitigation is not None:
+        return task.inputs.mitigation.label
+    return "erm" if task.usage == "linear_probe" else None
 
 
 def run(item: Item, bench: Bench) -> Output:

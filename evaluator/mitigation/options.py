@@ -1,0 +1,92 @@
+"""What a study may say about each mitigation. Light: a study is read and planned without torch.
+
+In a study a method is its name, or a mapping with its numbers: ``mitigation: [erm, {name: group_dro, eta: 0.1}]``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class MitigationOptions(BaseModel):
+    """Base of all: frozen, no unknown fields, finite numbers.
+
+    Attributes
+    ----------
+    needs_groups
+        Whether training must know the groups of its samples.
+    groups_at_test
+        Whether a prediction must know the group too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    needs_groups: ClassVar[bool] = True
+    groups_at_test: ClassVar[bool] = False
+
+    name: str
+
+    @property
+    def label(self) -> str:
+        """Return how the tables call it: the name, and the numbers that are not its default, ``group_dro:eta=0.1``."""
+        fields = type(self).model_fields
+        changed = [
+            f"{key}={getattr(self, key)}"
+            for key in fields
+            if key != "name" and getattr(self, key) != fields[key].default
+        ]
+        return ":".join([self.name, *changed])
+
+
+class Erm(MitigationOptions):
+    """Empirical risk minimisation: no mitigation."""
+
+    needs_groups: ClassVar[bool] = False
+    name: Literal["erm"] = "erm"
+
+
+class Resampling(MitigationOptions):
+    """Draw training samples so that all cells are seen equally often.
+
+    Attributes
+    ----------
+    by
+        What a cell is: a group, a class, or a class in a group.
+    """
+
+    name: Literal["resampling"] = "resampling"
+    by: Literal["group", "class", "group_class"] = "group"
+
+
+class Reweighting(MitigationOptions):
+    """Weigh every training sample so that group and class look independent (Kamiran and Calders 2012)."""
+
+    name: Literal["reweighting"] = "reweighting"
+
+
+class GroupDro(MitigationOptions):
+    """Follow the group with the largest loss (Sagawa et al. 2020).
+
+    Attributes
+    ----------
+    eta
+        Step of the groups' weights.
+    adjustment
+        C of ``C / sqrt(n_g)``, added to the losses by which weights are chosen.
+    """
+
+    name: Literal["group_dro"] = "group_dro"
+    eta: Annotated[float, Field(gt=0)] = 0.01
+    adjustment: Annotated[float, Field(ge=0)] = 0.0
+
+
+def _named(value: Any) -> Any:
+    return {"name": value.lower().replace("-", "_")} if isinstance(value, str) else value
+
+
+#: One method, as a study may write it.
+Mitigation = Annotated[
+    Annotated[Erm | Resampling | Reweighting | GroupDro, Field(discriminator="name")],
+    BeforeValidator(_named),
+]

@@ -1,0 +1,82 @@
+"""Studies with trained heads: an arm per mitigation, a fit per seed, and what cannot be trained is said."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from jobs.plan import PlanOptions, make_plan
+from jobs.run import Exit, RunOptions, run_study
+from jobs.study import parse_study
+from shards.errors import UserError
+
+
+def run(values):
+    options = RunOptions(
+        plan=PlanOptions(datasets="cxr", models="tiny-clip"), executor="serial", device="cpu"
+    )
+    return run_study(parse_study(values), options, Console(quiet=True))
+
+
+@pytest.fixture
+def values(study_values):
+    study_values["usages"] = {
+        "mlp_probe": {
+            "hidden": 8,
+            "epochs": 3,
+            "seeds": 2,
+            "mitigation": ["erm", "resampling", {"name": "group_dro", "eta": 0.1}],
+            "mitigate": "sex",
+        }
+    }
+    return study_values
+
+
+def test_every_method_is_an_arm_and_every_seed_a_fit(values, tmp_path):
+    assert run(values).exit == Exit.COMPLETE
+    table = pq.read_table(tmp_path / "store" / "metrics" / "small.parquet").to_pandas()
+    overall = table[(table["group"] == "all") & (table["metric"] == "auc") & (table["split"] == "test")]
+    arms = set(zip(overall["usage"], overall["mitigation"], overall["seed"], strict=True))
+    methods = ("erm", "resampling", "group_dro:eta=0.1")
+    assert arms == {("mlp_probe", method, seed) for method in methods for seed in (0, 1)}
+    assert overall["value"].nunique() > 1
+    again = run(values)
+    assert again.tally is None
+
+
+def tasks(values):
+    plan = make_plan(parse_study(values), PlanOptions(datasets="cxr", models="tiny-clip"))
+    return {(t.inputs.mitigation.label, t.inputs.seed): t for t in plan.tasks if t.kind == "mlp_probe"}, plan
+
+
+def test_plain_training_does_not_depend_on_the_groups_that_others_use(values):
+    before, _ = tasks(values)
+    values["usages"]["mlp_probe"]["mitigate"] = "age"
+    after, _ = tasks(values)
+    assert before["erm", 0].id == after["erm", 0].id
+    assert before["resampling", 0].id != after["resampling", 0].id
+    assert len({task.id for task in before.values()}) == 6
+
+
+def test_attributes_and_what_is_trained_on_them_are_in_the_identity(values):
+    found, _ = tasks(values)
+    identity = json.dumps(found["resampling", 1].identity)
+    assert '"sex"' in identity
+    assert '"resampling"' in identity
+    assert '"hidden": 8' in identity
+
+
+def test_a_dataset_without_the_groups_is_trained_without_the_methods_that_need_them(values):
+    values["usages"]["mlp_probe"]["mitigate"] = "handedness"
+    found, plan = tasks(values)
+    assert {label for label, _ in found} == {"erm"}
+    (told,) = [line for line in plan.skipped if "handedness" in line]
+    assert "cxr has no groups of 'handedness'" in told
+    assert "resampling, group_dro:eta=0.1" in told
+
+
+def test_a_misspelt_method_is_refused_with_its_place(values):
+    values["usages"]["mlp_probe"]["mitigation"] = ["resampling", "grup_dro"]
+    with pytest.raises(UserError, match=r"usages\.mlp_probe.*mitigation.*group_dro"):
+        parse_study(values)
