@@ -34,6 +34,9 @@ def shard(
         typer.Option(help="Published splits: a table of ids and splits, or train=FILE, val=FILE, test=FILE."),
     ] = None,
     samples_per_shard: Annotated[int, typer.Option(min=1, help="Samples per tar.")] = 256,
+    max_rejected: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of samples that may be rejected.")
+    ] = 0.05,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all CPUs by default.")] = None,
     address: Annotated[
         str | None,
@@ -49,7 +52,7 @@ def shard(
     """Convert a dataset to shards."""
     from jobs.commands import datasets as command
 
-    settings = command.convert_settings(max_side, seed, samples_per_shard, splits)
+    settings = command.convert_settings(max_side, seed, samples_per_shard, splits, max_rejected)
     if dry_run:
         shown = command.preview_one(dataset, raw, out, override or [], settings, check, as_json)
         raise typer.Exit(shown)

@@ -41,6 +41,7 @@ class ConvertSettings(_Part):
     samples_per_shard: Annotated[int, Field(ge=1)] = 256
     seed: int = 0
     splits: Annotated[tuple[str, ...], BeforeValidator(_split_files)] = ()
+    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.05
 
     def options(self, workers: int | None) -> ConvertOptions:
         """Return the conversion's own options; `workers` processes, all CPUs by default, change no byte."""
@@ -53,6 +54,7 @@ class ConvertSettings(_Part):
             seed=self.seed,
             workers=workers,
             splits=read_split_list(self.splits) if self.splits else None,
+            max_rejected=self.max_rejected,
         )
 
 

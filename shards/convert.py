@@ -304,8 +304,9 @@ def _check_budget(
     examples = "; ".join(f"{row['sample_id']}: {row['reason']} ({row['detail']})" for row in rejected[:3])
     raise UserError(
         f"{len(rejected)} of {total} samples of {card.name!r} were rejected, more than the "
-        f"{options.max_rejected:.1%} allowed (max_rejected): {counted}. First: {examples}. All are in {path}. "
-        "Mend the raw data or allow a larger share, then repeat: what is done is kept."
+        f"{options.max_rejected:.1%} allowed: {counted}. First: {examples}. All are in {path}. "
+        "Mend the raw data, or allow a larger share (--max-rejected; in a study convert: {max_rejected: ...}), then repeat: "
+        "what is done is kept."
     )
 
 

@@ -31,11 +31,19 @@ _MANY = 12
 
 
 def convert_settings(
-    max_side: int | None, seed: int, samples_per_shard: int, splits: Sequence[str] | None = None
+    max_side: int | None,
+    seed: int,
+    samples_per_shard: int,
+    splits: Sequence[str] | None,
+    max_rejected: float,
 ) -> ConvertSettings:
-    """Gather what changes bytes."""
+    """Gather how to convert."""
     return ConvertSettings(
-        max_side=max_side, seed=seed, samples_per_shard=samples_per_shard, splits=tuple(splits or ())
+        max_side=max_side,
+        seed=seed,
+        samples_per_shard=samples_per_shard,
+        splits=tuple(splits or ()),
+        max_rejected=max_rejected,
     )
 
 

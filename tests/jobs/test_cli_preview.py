@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jobs import cli
+from shards.dataset import open_dataset
 
 
 @pytest.fixture
@@ -81,3 +82,15 @@ def test_dry_run_opens_as_many_images_as_asked_for(table):
     assert sum(value["samples"].values()) == 12
     assert value["card"]["structures"][1]["name"] == "cup"
     assert value["estimated_bytes"] > 0
+
+
+def test_a_larger_share_of_rejected_samples_can_be_allowed(table):
+    for number in (3, 4):
+        (table.parent / f"{number}.png").unlink()
+    out = table.parent / "out"
+    refused = shard(table, "--workers", "1", "--out", str(out))
+    assert "--max-rejected" in str(refused.exception)
+    assert shard(table, "--dry-run", "--max-rejected", "0.2").exit_code == 0
+    allowed = shard(table, "--workers", "1", "--out", str(out), "--max-rejected", "0.2")
+    assert allowed.exit_code == 0, allowed.output
+    assert sorted(open_dataset(out).rejected["sample_id"].to_pylist()) == ["3", "4"]

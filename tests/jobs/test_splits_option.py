@@ -62,3 +62,8 @@ def test_the_command_takes_a_list_and_tells_what_it_did(listed, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Splits are those of list.csv" in done.stdout
     assert splits_of(tmp_path / "out") == splits
+
+
+def test_a_study_may_allow_a_larger_share_of_rejected_samples():
+    assert ConvertSettings.model_validate({"max_rejected": 0.3}).options(1).max_rejected == 0.3
+    assert ConvertSettings().options(1).max_rejected == ConvertOptions().max_rejected
