@@ -27,6 +27,8 @@ Loader = Callable[[ModelCard, LocatedWeights, "torch.device", Precision], Model]
 
 _FAMILIES = {
     "blip": "evaluator.models.families.blip:load",
+    "gloria": "evaluator.models.families.gloria:load",
+    "medclip": "evaluator.models.families.medclip:load",
     "openclip": "evaluator.models.families.openclip:load",
     "timm": "evaluator.models.families.timm:load",
     "sam": "evaluator.models.families.sam:load",

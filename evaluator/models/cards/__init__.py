@@ -8,9 +8,9 @@ when they are first used.
 from __future__ import annotations
 
 from evaluator.models.card import ModelCard
-from evaluator.models.cards import blip, openclip, sam, timm
+from evaluator.models.cards import blip, gloria, medclip, openclip, sam, timm
 
-_FAMILIES = (blip, openclip, sam, timm)
+_FAMILIES = (blip, gloria, medclip, openclip, sam, timm)
 
 
 def packaged_cards() -> tuple[ModelCard, ...]:
