@@ -32,6 +32,7 @@ _FAMILIES = {
     "openclip": "evaluator.models.families.openclip:load",
     "timm": "evaluator.models.families.timm:load",
     "sam": "evaluator.models.families.sam:load",
+    "sam-encoder": "evaluator.models.families.sam_encoder:load",
 }
 
 

@@ -18,8 +18,8 @@ from shards.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_WRAPPERS = ("state_dict", "model", "model_state_dict")
-_TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "teacher")
+_TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".torch")
 #: Magic number, protocol, system, content, keys of the storages: then come raw bytes.
 _LEGACY_PICKLES = 5
 
@@ -30,12 +30,13 @@ def load_state(path: Path) -> dict[str, Tensor]:
     Parameters
     ----------
     path
-        ``.safetensors``, or ``.pt``, ``.pth``, ``.bin``, ``.ckpt``, ``.tar`` as torch saves them.
+        ``.safetensors``, or ``.pt``, ``.pth``, ``.bin``, ``.ckpt``, ``.tar``, ``.torch`` as torch saves them.
 
     Returns
     -------
     dict of str to Tensor
-        Unwrapped from ``state_dict``, ``model`` or ``model_state_dict`` and from a common ``module.`` prefix.
+        Unwrapped from ``state_dict``, ``model``, ``model_state_dict`` or ``teacher`` and from a common ``module.``
+        prefix.
 
     Raises
     ------

@@ -22,6 +22,8 @@ def test_promised_models_are_there():
         "clip-vit-b32", "clip-vit-b16", "clip-vit-l14", "clip-vit-b32-laion2b", "dinov2-vit-b14", "vit-b16-in21k",
         "blip-base", "blip2", "blip2-query0",
         "resnet50-imagenet", "mobilenetv2-035", "sam-vit-b", "sam-vit-l", "sam-vit-h", "tiny-clip", "tiny-sam",
+        "medmae", "moco-cxr-rn18", "moco-cxr-rn50", "moco-cxr-densenet121", "c2l-rn18", "lvm-med-vit-b",
+        "lvm-med-rn50", "retfound-cfp", "retfound-oct", "retfound-dinov2-meh", "uni2-h", "virchow2", "prov-gigapath",
         "gloria-rn50", "medclip-rn50", "medclip-vit",
     }  # fmt: skip
     assert REGISTRY.problems == ()

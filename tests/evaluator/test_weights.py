@@ -236,7 +236,7 @@ def test_damaged_memory_of_hashes_is_made_anew(tmp_path, damaged):
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(1)}
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".torch", ".safetensors"])
 def test_tensors_survive_every_supported_kind_of_file(tmp_path, suffix):
     path = tmp_path / f"w{suffix}"
     save_file(STATE, path) if suffix == ".safetensors" else torch.save(STATE, path)
@@ -251,6 +251,7 @@ def test_tensors_survive_every_supported_kind_of_file(tmp_path, suffix):
         {"state_dict": STATE, "epoch": 3},
         {"model": STATE},
         {"model_state_dict": STATE},
+        {"teacher": STATE, "optimizer": {"step": 3}},
         {f"module.{name}": tensor for name, tensor in STATE.items()},
         {"state_dict": {f"module.{name}": tensor for name, tensor in STATE.items()}},
     ],

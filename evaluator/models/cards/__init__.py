@@ -8,9 +8,20 @@ when they are first used.
 from __future__ import annotations
 
 from evaluator.models.card import ModelCard
-from evaluator.models.cards import blip, gloria, medclip, openclip, sam, timm
+from evaluator.models.cards import (
+    blip,
+    gloria,
+    lvm_med,
+    medclip,
+    openclip,
+    pathology,
+    radiographs,
+    retina,
+    sam,
+    timm,
+)
 
-_FAMILIES = (blip, gloria, medclip, openclip, sam, timm)
+_FAMILIES = (blip, gloria, lvm_med, medclip, openclip, pathology, radiographs, retina, sam, timm)
 
 
 def packaged_cards() -> tuple[ModelCard, ...]:
