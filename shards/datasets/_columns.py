@@ -8,6 +8,7 @@ out as None.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,6 @@ def read_columns(path: Path, sheet: str | int = 0) -> Columns:
     UserError
         If it is missing, of another kind, damaged, empty, or has two columns of one name.
     """
-    separators = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
     suffix = path.suffix.lower()
     if not path.is_file():
         raise UserError(
@@ -81,20 +81,43 @@ def read_columns(path: Path, sheet: str | int = 0) -> Columns:
         return Columns(path, _parquet(path))
     if suffix in (".xlsx", ".xlsm"):
         return Columns(path, _excel(path, sheet))
-    if suffix not in separators:
+    if suffix not in (".csv", ".tsv", ".tab"):
         raise UserError(
             f"the table {path} must end in .csv, .tsv, .tab, .xlsx, .xlsm or .parquet, got {suffix or 'no ending'!r}."
         )
-    return Columns(path, _csv(path, separators[suffix]))
+    return Columns(path, _csv(path))
 
 
-def _csv(path: Path, separator: str) -> dict[str, Column]:
+def _csv(path: Path) -> dict[str, Column]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open("rb") as file:
+            encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        with path.open(newline="", encoding=encoding) as file:
+            separator = "\t" if path.suffix.lower() != ".csv" else _separator(file.readline())
+            file.seek(0)
             lines = [line for line in csv.reader(file, delimiter=separator, strict=True) if line]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"the table {path} cannot be read as UTF-8 text with columns: {error}.") from error
-    return _by_name(path, lines)
+    except UnicodeError as error:
+        raise UserError(
+            f"the table {path} cannot be read as UTF-8 text: {error}. Save it again as UTF-8 (in Excel: CSV UTF-8)."
+        ) from error
+    except csv.Error as error:
+        raise UserError(f"the table {path} cannot be read as text with columns: {error}.") from error
+    columns = _by_name(path, lines)
+    return columns if separator == "," else {name: _with_points(column) for name, column in columns.items()}
+
+
+def _separator(header: str) -> str:
+    """Return what stands between names: a comma, or in a header without one what Excel writes in much of Europe."""
+    return "," if "," in header else next((mark for mark in ";\t" if mark in header), ",")
+
+
+def _with_points(column: Column) -> Column:
+    """Return numbers with a comma as numbers with a point, if all of a column are numbers and one has a comma."""
+    known = [text for text in column if text]
+    numbers = all(re.fullmatch(r"[+-]?\d+(,\d+)?", text) for text in known)
+    if not numbers or not any("," in text for text in known):
+        return column
+    return [text and text.replace(",", ".") for text in column]
 
 
 def _excel(path: Path, sheet: str | int) -> dict[str, Column]:

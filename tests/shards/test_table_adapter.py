@@ -221,6 +221,19 @@ def test_wrong_tables_are_refused(tmp_path):
     assert "cannot be read as Parquet" in reason("bad.parquet", b"PAR1 no")
 
 
+@pytest.mark.parametrize(
+    ("encoding", "mark"), [("utf-8-sig", ";"), ("utf-16", "\t"), ("utf-8", "\t"), ("utf-8", ";")]
+)
+def test_tables_as_excel_writes_them_in_other_places_are_read(tmp_path, encoding, mark):
+    lines = ["image;who;y;größe", "1.png;w1;ja;1,5", "2.png;w2;nein;2", "3.png;w2;nein;"]
+    (tmp_path / "t.csv").write_bytes("\r\n".join(lines).replace(";", mark).encode(encoding))
+    given = {"subject": "who", "targets": {"y": {"positive": "ja"}}, "attributes": ["größe"]}
+    adapter = make_adapter("table", {"table": tmp_path / "t.csv", **given})
+    assert adapter.card().targets == (Target("y", ("ja", "nein"), "ja"),)
+    assert adapter.card().attributes == (Attribute("größe", "number"),)
+    assert values(adapter, "größe") == ["1.5", "2", None]
+
+
 def test_window_must_have_a_width(table):
     with pytest.raises(UserError, match="window must be"):
         table({"y": ["0", "1"]}, window=[5, 5]).card()
@@ -319,3 +332,98 @@ def test_images_elsewhere_need_ids_or_their_folder(table, tmp_path):
     assert values(named, "sample_id") == ["one", "two"]
     assert values(named, "_source") == ["1.png", "1.png"]
     assert values(table(columns, images_root="/elsewhere"), "sample_id") == ["a/1", "b/1"]
+
+
+@pytest.mark.parametrize("cells", [["yes", "Yes", "no"], ["1", "1.0", "0"], ["low", "LOW", "high"]])
+def test_one_class_in_two_spellings_is_refused_until_the_classes_are_listed(table, cells):
+    with pytest.raises(UserError, match="seem to be one class"):
+        table({"y": cells}).card()
+    finding, other = cells[0], cells[2]
+    given = {"classes": [other, finding], "positive": finding}
+    listed = table({"y": [*cells, "else"]}, targets={"y": given})
+    assert values(listed, "y") == [finding, finding, other, "else"]
+
+
+def test_classes_that_are_listed_in_both_spellings_stay_two(table):
+    adapter = table({"y": ["a", "A", "a"]}, targets={"y": {"classes": ["a", "A"], "positive": "A"}})
+    assert values(adapter, "y") == ["a", "A", "a"]
+
+
+def test_numbers_of_a_spreadsheet_say_which_is_the_finding(table):
+    assert table({"y": ["1.0", "0.0", "1.0"]}).card().targets[0].positive == "1.0"
+
+
+def test_codes_become_the_words_that_are_given(table):
+    adapter = table(
+        {"y": ["2", "1", "9", "2"], "sex": ["0", "1", "F", "9"], "age": ["45+", "30", "31", "-1"]},
+        targets={"y": {"values": {1: "healthy", 2: "diseased", 9: None}}},
+        attributes={
+            "sex": {"values": {0: "M", 1: "F", 9: None}},
+            "age": {"values": {"45+": None, -1: None}},
+        },
+    )
+    assert adapter.card().targets[0] == Target("y", ("diseased", "healthy"), "diseased")
+    assert values(adapter, "y") == ["diseased", "healthy", None, "diseased"]
+    assert values(adapter, "sex") == ["M", "F", "F", None]
+    assert values(adapter, "age") == [None, "30", "31", None]
+    assert adapter.card().attributes[1].kind == "number"
+
+
+@pytest.mark.parametrize(("one", "other"), [("1", "1.0"), ("7", "007"), ("12.0", "0012")])
+def test_one_person_with_two_spellings_of_an_id_is_refused(table, one, other):
+    with pytest.raises(UserError, match=r"column 'who' of my_table.csv has the ids .* which are one number"):
+        table({"y": ["1", "0", "1"], "who": [one, other, "p"]}).manifest()
+    kept = table({"y": ["1", "0", "1"], "who": ["p01", "p1", "007"]})
+    assert values(kept, "subject_id") == ["p01", "p1", "007"]
+
+
+def test_a_group_in_two_spellings_is_refused_until_it_is_said_what_it_is(table):
+    columns = {"y": ["1", "0", "1"], "sex": ["F", "f", "m"]}
+    with pytest.raises(
+        UserError, match="attribute 'sex' has the values 'F' and 'f', which seem to be one group"
+    ):
+        table(columns, attributes=["sex"]).manifest()
+    said = table(columns, attributes={"sex": {"values": {"f": "F"}}})
+    assert values(said, "sex") == ["F", "F", "m"]
+
+
+def test_ages_as_dicom_writes_them_are_years(table):
+    adapter = table({"y": ["1", "0", "1", "0"], "age": ["058Y", "006M", "", "100Y"]}, attributes=["age"])
+    assert adapter.card().attributes == (Attribute("age", "number"),)
+    assert values(adapter, "age") == ["58", "0.5", None, "100"]
+
+
+def test_what_is_nearly_a_number_is_not_made_a_group_of_each_value(table):
+    columns = {"y": ["1", "0", "1", "0"], "age": ["45+", "61", "62", "63"]}
+    with pytest.raises(UserError, match="attribute 'age' has 3 numbers and 1 texts, as '45\\+'"):
+        table(columns, attributes=["age"]).card()
+    said = table(columns, attributes={"age": {"kind": "category"}})
+    assert values(said, "age") == columns["age"]
+
+
+def test_what_is_no_age_is_refused_unless_it_is_unknown_or_of_another_unit(table):
+    columns = {"y": ["1", "0", "1"], "age": ["-1", "999", "61"]}
+    with pytest.raises(
+        UserError, match="attribute 'age' has 2 values that are no age of 0 to 120 years: -1, 999"
+    ):
+        table(columns, attributes=["age"]).manifest()
+    assert values(table(columns, attributes=["age"], unknown_values=[-1, 999]), "age") == [None, None, "61"]
+    days = table(
+        {"y": ["1", "0"], "age": ["9000", "22000"]}, attributes={"age": {"kind": "number", "unit": "days"}}
+    )
+    assert values(days, "age") == ["9000", "22000"]
+
+
+def test_one_target_or_attribute_needs_no_brackets_and_yes_needs_quotes(table):
+    adapter = table({"y": ["1", "0"], "sex": ["f", "m"]}, targets="y", attributes="sex")
+    assert [one.name for one in (*adapter.card().targets, *adapter.card().attributes)] == ["y", "sex"]
+    with pytest.raises(UserError, match="write yes, no, true and false in quotes"):
+        table({"y": ["yes", "no"]}, targets={"y": {"positive": True}})
+
+
+def test_paths_of_windows_are_told_how_to_be_written(raw, tmp_path):
+    raw.add("a")
+    raw.add("b")
+    raw.rows[0]["image"] = "images\\a.png"
+    dataset = convert(raw.adapter(), tmp_path / "out", LENIENT)
+    assert "written with / instead of" in dataset.rejected.to_pylist()[0]["detail"]

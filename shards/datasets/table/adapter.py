@@ -59,7 +59,7 @@ class Table(TableOptions):
                 "'mask' column and its 'structures', a mask column per structure, or 'annotations'."
             )
         attributes = tuple(
-            read_attribute(columns, name, options, self.unknown)
+            read_attribute(columns, name, options, self.unknown)[0]
             for name, options in self.attribute_options.items()
         )
         window, normalise = self.shown
@@ -92,6 +92,9 @@ class Table(TableOptions):
         except UnreadableSample as error:
             if self.pseudonyms:
                 raise UnreadableSample(error.reason, HIDDEN) from None
+            if error.reason in ("missing_image", "missing_mask") and "\\" in error.detail:
+                advice = "paths of the table must be written with / instead of \\, and start from images_root"
+                raise UnreadableSample(error.reason, f"{error.detail}; {advice}") from error
             raise
 
     def _read(self, row: Mapping[str, Any]) -> Pixels | Volume:

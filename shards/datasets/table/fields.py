@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from shards.adapter import Adapter
 from shards.datasets._columns import Column, Columns, read_columns
@@ -17,12 +17,15 @@ from shards.datasets.table.options import (
     FamilyOptions,
     PromptOptions,
     TargetOptions,
+    Text,
 )
 from shards.datasets.table.regions import Coding, Overlaps
 from shards.errors import UserError
 from shards.windows import showing
 
 Window = tuple[float, float] | Literal["file"] | None
+#: One name needs no brackets.
+_NAMES = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 
 
 class TableOptions(Adapter):
@@ -109,14 +112,14 @@ class TableOptions(Adapter):
     sample_id: str | None = None
     pseudonyms: bool | Path = False
     split: str | None = None
-    targets: tuple[str, ...] | dict[str, TargetOptions] = ()
+    targets: Annotated[tuple[str, ...] | dict[str, TargetOptions], _NAMES] = ()
     families: dict[str, FamilyOptions] = Field(default_factory=dict)
-    attributes: tuple[str, ...] | dict[str, AttributeOptions] = ()
+    attributes: Annotated[tuple[str, ...] | dict[str, AttributeOptions], _NAMES] = ()
     structures: dict[str, tuple[int, ...] | int] = Field(default_factory=dict)
     other_values: Literal["reject", "background"] = "reject"
     spacing_mm: str | tuple[str, ...] | None = None
     prompts: dict[str, PromptOptions] = Field(default_factory=dict)
-    unknown_values: tuple[str, ...] = UNKNOWN_VALUES
+    unknown_values: tuple[Text, ...] = UNKNOWN_VALUES
     modality: str = "unknown"
     licence: str = "unknown"
     source: str = "unknown"

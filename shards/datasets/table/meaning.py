@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from shards.card import Attribute, PromptSet, Target
 from shards.datasets._columns import Column, Columns
 from shards.datasets.table.options import AttributeOptions, FamilyOptions, PromptOptions, TargetOptions
+from shards.datasets.table.spelling import alike, as_declared, plain
 from shards.errors import UserError, unknown_name
 from shards.files import digest
 
@@ -18,6 +19,9 @@ _POSITIVE = frozenset(
     {"1", "true", "yes", "y", "positive", "pos", "present", "malignant", "diseased", "abnormal"}
 )
 _NEGATIVE = frozenset({"0", "false", "no", "n", "negative", "neg", "absent", "benign", "healthy", "normal"})
+#: Nobody is older: larger numbers are days, or a slip.
+_OLDEST = 120
+_PER_YEAR = {"y": 1.0, "m": 12.0, "w": 52.1775, "d": 365.2425}
 _SPLITS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 
 
@@ -43,11 +47,21 @@ def read_target(columns: Columns, name: str, options: TargetOptions, unknown: Co
     Raises
     ------
     UserError
-        If there are fewer than two classes, or it is unclear which of two is the finding.
+        If there are fewer than two classes, two that are one word in other capitals or one number, or it is unclear which of
+        two is the finding.
     """
-    declared = set(options.classes or ())
-    pairs = zip(columns.get(name), columns.known(name, unknown), strict=True)
-    values = [raw if raw in declared else known for raw, known in pairs]
+    declared = as_declared(options.classes or ())
+    values: Column = []
+    for raw, known in zip(*_worded(columns, name, options.values, unknown), strict=True):
+        meant = raw is not None and (raw in (options.classes or ()) or plain(raw) in declared)
+        text = raw if meant else known
+        values.append(None if text is None else declared.get(plain(text), text))
+    twice = None if options.classes else alike(values, plain)
+    if twice is not None:
+        raise UserError(
+            f"target {name!r} has the values {twice[0]!r} and {twice[1]!r}, which seem to be one class; list the classes, and "
+            f"capitals and .0 do not matter: targets: {{{name}: {{classes: [{twice[0]!r}, ...]}}}}."
+        )
     classes = options.classes or tuple(
         sorted({text for text in values if text is not None}, key=_numbers_first)
     )
@@ -100,11 +114,30 @@ def read_family(
 
 def read_attribute(
     columns: Columns, name: str, options: AttributeOptions, unknown: Collection[str]
-) -> Attribute:
-    """Return an attribute; its kind is told from its values where it is not given."""
-    values = [text for text in columns.known(name, unknown) if text is not None]
-    kind = options.kind or ("number" if _are_measurements(values) else "category")
-    return Attribute(name, kind, options.unit)
+) -> tuple[Attribute, Column]:
+    """Return an attribute and its values; its kind is told from them where it is not given.
+
+    Raises
+    ------
+    UserError
+        If most values are numbers and some are not, a word is there in several capitals, or an age is none.
+    """
+    values = _worded(columns, name, options.values, unknown)[1]
+    if options.kind != "category":
+        values = [None if text is None else _age(text) for text in values]
+    known = [text for text in values if text is not None]
+    kind = options.kind or ("number" if _are_measurements(known) else "category")
+    if options.kind is None and kind == "category":
+        _refuse_nearly_numbers(name, known)
+    twice = alike(known, plain) if kind == "category" else None
+    if twice is not None:
+        raise UserError(
+            f"attribute {name!r} has the values {twice[0]!r} and {twice[1]!r}, which seem to be one group; say so: attributes: "
+            f"{{{name}: {{values: {{{twice[1]!r}: {twice[0]!r}}}}}}}, with a line for each such value."
+        )
+    if kind == "number" and name.casefold() == "age" and options.unit in (None, "years"):
+        _refuse_no_ages(name, known)
+    return Attribute(name, kind, options.unit), values
 
 
 def read_prompts(prompts: Mapping[str, PromptOptions], targets: Collection[Target]) -> tuple[PromptSet, ...]:
@@ -140,6 +173,50 @@ def read_split(text: str | None) -> str | None:
     return None if text is None else _SPLITS.get(text.lower(), text.lower())
 
 
+def _worded(
+    columns: Columns, name: str, words: Mapping[str, str | None], unknown: Collection[str]
+) -> tuple[Column, Column]:
+    """Return a column with the user's words, and the same with None for what is unknown."""
+    raw = [text if text is None else words.get(text, text) for text in columns.get(name)]
+    return raw, [None if text is None or text.lower() in unknown else text for text in raw]
+
+
+def _age(text: str) -> str:
+    """Return DICOM's age (``058Y``, ``006M``) as years; any other text as it is."""
+    match = re.fullmatch(r"(\d{1,3})([DWMYdwmy])", text)
+    return text if match is None else f"{int(match[1]) / _PER_YEAR[match[2].lower()]:.6g}"
+
+
+def _refuse_nearly_numbers(name: str, known: list[str]) -> None:
+    others = [text for text in known if not _is_number(text)]
+    numbers = [text for text in known if _is_number(text)]
+    if others and len(numbers) > len(others) and _are_measurements(numbers):
+        shown = ", ".join(map(repr, sorted(set(others))[:3]))
+        raise UserError(
+            f"attribute {name!r} has {len(numbers)} numbers and {len(others)} texts, as {shown}; say what these are, e.g. "
+            f"attributes: {{{name}: {{values: {{{others[0]!r}: null}}}}}} (null is unknown), or that it is no number: "
+            "kind: category."
+        )
+
+
+def _refuse_no_ages(name: str, known: list[str]) -> None:
+    wrong = [text for text in known if _is_number(text) and not 0 <= float(text) <= _OLDEST]
+    if wrong:
+        shown = ", ".join(sorted(set(wrong))[:5])
+        raise UserError(
+            f"attribute {name!r} has {len(wrong)} values that are no age of 0 to {_OLDEST} years: {shown}. If they stand for "
+            f"unknown, say so: unknown_values: [{shown}, unknown]; if ages are not in years, give their unit: attributes: "
+            f"{{{name}: {{unit: days}}}}."
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def _finding(label: str, family: str) -> Target:
     return Target(label, (ABSENT, PRESENT), PRESENT, family)
 
@@ -148,9 +225,7 @@ def _presence(text: str | None) -> str | None:
     """Return whether a finding is there; what says neither stays, to be rejected as an unknown label."""
     if text is None:
         return None
-    word = text.lower()
-    with contextlib.suppress(ValueError):
-        word = f"{float(word):g}"
+    word = plain(text)
     return PRESENT if word in _POSITIVE else ABSENT if word in _NEGATIVE else text
 
 
@@ -176,7 +251,7 @@ def _numbers_first(text: str) -> tuple[bool, int, str]:
 def _positive(name: str, classes: tuple[str, ...]) -> str:
     first, second = classes
     for one, other in ((first, second), (second, first)):
-        if one.lower() in _POSITIVE and other.lower() in _NEGATIVE:
+        if plain(one) in _POSITIVE and plain(other) in _NEGATIVE:
             return one
     raise UserError(
         f"target {name!r} has the classes {first!r} and {second!r}, and it is not clear which is the finding; say so: "

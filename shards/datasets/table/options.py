@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 #: Texts that stand for an unknown value, as an empty cell does, unless the user says otherwise.
 UNKNOWN_VALUES = ("unknown", "n/a", "na", "nan", "null", "none")
+
+
+def _text(value: Any) -> Any:
+    """Return what stands in a cell for a number that YAML made of it; yes and no need quotes, which the message says."""
+    if isinstance(value, bool):
+        raise ValueError("write yes, no, true and false in quotes, as they are numbers of logic in YAML")
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _texts_by_text(value: Any) -> Any:
+    return {_text(key): _text(word) for key, word in value.items()} if isinstance(value, Mapping) else value
+
+
+#: A text of a cell; numbers need no quotes.
+Text = Annotated[str, BeforeValidator(_text)]
+#: Words for texts of cells.
+Words = Annotated[dict[str, str | None], BeforeValidator(_texts_by_text)]
 
 
 class _Options(BaseModel):
@@ -21,15 +39,19 @@ class TargetOptions(_Options):
     ----------
     classes
         Class names in their order; by default the column's values, sorted. A row with another value is
-        rejected. A class named here is a class even if it is called like an unknown value (``none``).
+        rejected; capitals and the ``.0`` of numbers do not matter. A class named here is a class even if it is called like
+        an unknown value (``none``).
     positive
         The class of interest of two. By default the one that says so (1, true, yes, positive, present,
         malignant, diseased, abnormal against 0, false, no, negative, absent, benign, healthy, normal);
         otherwise it must be given.
+    values
+        Words for texts of the column (null for unknown); others stay as they are.
     """
 
-    classes: tuple[str, ...] | None = None
-    positive: str | None = None
+    classes: tuple[Text, ...] | None = None
+    positive: Text | None = None
+    values: Words = Field(default_factory=dict)
 
 
 class FamilyOptions(_Options):
@@ -70,14 +92,17 @@ class AttributeOptions(_Options):
     Attributes
     ----------
     kind
-        By default ``number`` if all values are numbers, unless all are whole and below 10: these are codes, a
-        ``category``.
+        By default ``number`` if all values are numbers (or DICOM's ages, as ``058Y``), unless all are whole and below 10:
+        these are codes, a ``category``.
     unit
         Unit of a number.
+    values
+        Words for texts of the column (null for unknown); others stay as they are.
     """
 
     kind: Literal["category", "number"] | None = None
     unit: str | None = None
+    values: Words = Field(default_factory=dict)
 
 
 class PromptOptions(_Options):

@@ -22,6 +22,7 @@ from shards.datasets.table.samples import (
     split_cells,
     without_ending,
 )
+from shards.datasets.table.spelling import alike, number
 from shards.errors import UserError
 from shards.pseudonyms import load_key, pseudonym
 
@@ -120,7 +121,10 @@ def _values(
     values: dict[str, Column] = {"sample_id": ids, "subject_id": _subjects(options, columns, ids)}
     if options.split is not None:
         values["split"] = [meaning.read_split(text) for text in options.known(columns, options.split)]
-    attributes = [(name, options.known(columns, name)) for name in options.attribute_options]
+    attributes = [
+        (name, meaning.read_attribute(columns, name, one, options.unknown)[1])
+        for name, one in options.attribute_options.items()
+    ]
     for name, column in [*((one.target.name, one.values) for one in targets), *attributes]:
         if name in values:
             raise UserError(
@@ -172,7 +176,15 @@ def _default_ids(options: TableOptions, images: list[list[str]]) -> Column:
 
 def _subjects(options: TableOptions, columns: Columns, ids: Column) -> Column:
     if options.subject != "sample":
-        return options.known(columns, options.subject)
+        subjects = options.known(columns, options.subject)
+        twice = alike(subjects, number)
+        if twice is not None:
+            raise UserError(
+                f"column {options.subject!r} of {options.path.name} has the ids {twice[0]!r} and {twice[1]!r}, which are one "
+                "number: if they are one person, who would be in two splits, write the id alike; if not, give ids that differ "
+                "in more than zeros."
+            )
+        return subjects
     if "sample" in columns.values:
         raise UserError(
             f"subject: sample means that every image is of another person, but {options.path.name} has a column "
