@@ -3,6 +3,8 @@
 Every tensor is drawn differently, so that two of them taken for each other cannot give the same features.
 """
 
+import math
+
 import torch
 
 Shapes = dict[str, tuple[int, ...]]
@@ -22,7 +24,7 @@ def _draw(name, shape, generator):
         return 1 + 0.3 * noise.abs()
     if len(shape) == 1 and name.endswith("weight"):
         return 1 + 0.1 * noise
-    return noise * (0.05 if len(shape) < 2 else min(0.5, shape[-1] ** -0.5))
+    return noise * (0.05 if len(shape) < 2 else 1.5 * math.prod(shape[1:]) ** -0.5)
 
 
 def _norm(prefix, width) -> Shapes:

@@ -20,6 +20,7 @@ def test_promised_models_are_there():
     names = {card.name for card in REGISTRY.cards()}
     assert names >= {
         "clip-vit-b32", "clip-vit-b16", "clip-vit-l14", "clip-vit-b32-laion2b", "dinov2-vit-b14", "vit-b16-in21k",
+        "biomedclip", "conch", "pubmedclip-vit-b32", "pubmedclip-rn50",
         "blip-base", "blip2", "blip2-query0",
         "resnet50-imagenet", "mobilenetv2-035", "sam-vit-b", "sam-vit-l", "sam-vit-h", "tiny-clip", "tiny-sam",
         "medmae", "moco-cxr-rn18", "moco-cxr-rn50", "moco-cxr-densenet121", "c2l-rn18", "lvm-med-vit-b",

@@ -64,7 +64,8 @@ def _from_file(card: ModelCard, weights: LocatedWeights, text: Mapping[str, Any]
     def tokenize(texts: Sequence[str]) -> Tensor:
         require_tokenizer(card, weights)
         if not built and weights.tokenizer is not None and card.context_length is not None:
-            built.append(FileTokenizer(weights.tokenizer, card.context_length, card.name, _padding(text)))
+            padding, ends = _marks(text)
+            built.append(FileTokenizer(weights.tokenizer, card.context_length, card.name, padding, ends))
         clean = _cleaning(settings.get("clean", "whitespace"))
         ids, mask = built[0]([clean(each) for each in texts])
         if settings.get("strip_sep_token"):  # CLIPA was trained with padding in the place of BERT's end mark
@@ -74,14 +75,15 @@ def _from_file(card: ModelCard, weights: LocatedWeights, text: Mapping[str, Any]
     return tokenize
 
 
-def _padding(text: Mapping[str, Any]) -> str | None:
+def _marks(text: Mapping[str, Any]) -> tuple[str | None, tuple[None, str] | None]:
+    """Return the token that fills up and those at both ends; None for what the file says (or BERT's padding)."""
     wanted = tokenizer_file(text)
-    if wanted is None:
-        return None
-    source = wanted.hub or wanted.file
+    source = "" if wanted is None else wanted.hub or wanted.file
+    if source.startswith("timm/") and "SigLIP2" in source:
+        return "<pad>", (None, "<eos>")
     if source.startswith("timm/") and "SigLIP" in source:
-        return "<pad>" if "SigLIP2" in source else "</s>"
-    return _PADDING.get(source)
+        return "</s>", (None, "</s>")
+    return _PADDING.get(source), None
 
 
 def _cleaning(kind: str) -> Callable[[str], str]:
