@@ -18,55 +18,12 @@ from numpy.typing import NDArray
 
 from evaluator.mitigation.method import Batch, Method, mean_loss
 from evaluator.training.head import Head
+from evaluator.training.recipe import Recipe
 from evaluator.training.rows import TrainingRows
 from shards.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a head is trained.
-
-    Attributes
-    ----------
-    epochs
-        At most so many; an epoch sees as many samples as there are training rows.
-    batch_size
-        Samples of a step.
-    learning_rate, minimum_learning_rate
-        Of AdamW: reached after `warmup` epochs, and at the end.
-    warmup
-        Epochs of linear growth.
-    weight_decay
-        Of AdamW.
-    patience
-        Epochs without a lower validation loss after which training ends.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    minimum_learning_rate: float
-    warmup: int
-    weight_decay: float
-    patience: int
-
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 1: linear warm-up, then half a cosine (FairMedFM's schedule).
-
-        Examples
-        --------
-        >>> recipe = Recipe(100, 128, 2.5e-4, 1e-5, 5, 0.05, 100)
-        >>> [round(recipe.rate(epoch), 10) for epoch in (1, 4, 5, 50, 100)]
-        [5e-05, 0.0002, 0.00025, 0.0001399095, 1e-05]
-        """
-        if epoch < self.warmup:
-            return self.learning_rate * epoch / self.warmup
-        share = (epoch - self.warmup) / max(1, self.epochs - self.warmup)
-        low = self.minimum_learning_rate
-        return low + (self.learning_rate - low) * 0.5 * (1.0 + math.cos(math.pi * share))
 
 
 @dataclass(frozen=True)
@@ -78,9 +35,9 @@ class Trained:
     head
         In evaluation mode, with the weights that were chosen.
     epoch
-        The chosen epoch, counted from 1.
+        The chosen epoch, counted from 1; 0 where there is nothing to train.
     val_losses
-        Mean cross entropy of the validation rows after each epoch.
+        Mean cross entropy of the validation rows after each epoch; of the head as it is where there is nothing to train.
     """
 
     head: Head
@@ -120,9 +77,10 @@ def train(
     with _quiet(seed):
         head = method.prepare(make(), rows)
         own = list(method.parameters())
-        optimiser = torch.optim.AdamW(
-            [*head.parameters(), *own], lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
+        if not any(parameter.requires_grad for parameter in head.parameters()):
+            return Trained(head.eval(), 0, (_loss_of(head, val),))
+        trainable = [*(parameter for parameter in head.parameters() if parameter.requires_grad), *own]
+        optimiser = torch.optim.AdamW(trainable, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         best: tuple[float, int, dict[str, torch.Tensor]] = (math.inf, 0, _copied(head))
         losses: list[float] = []
         for epoch in range(1, recipe.epochs + 1):
@@ -186,7 +144,10 @@ def logits_of(head: Head, features: NDArray[np.float32], groups: NDArray[np.int6
     full = torch.from_numpy(np.concatenate([features, np.repeat(features[-1:], padding, axis=0)]))
     codes = torch.from_numpy(np.concatenate([groups, np.repeat(groups[-1:], padding)]))
     with torch.inference_mode():
-        parts = [head(x, a).double() for x, a in zip(torch.split(full, tile), torch.split(codes, tile), strict=True)]
+        parts = [
+            head(x, a).double()
+            for x, a in zip(torch.split(full, tile), torch.split(codes, tile), strict=True)
+        ]
     return np.asarray(torch.cat(parts)[:count].numpy())
 
 

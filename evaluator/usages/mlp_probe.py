@@ -30,4 +30,4 @@ def plan(options: MlpProbeOptions) -> HeadPlan:
         )
         return Head(represent, nn.Linear(options.hidden, len(rows.class_names)))
 
-    return HeadPlan("mlp_probe", "embedding", make)
+    return HeadPlan("mlp_probe", "embedding", {"": make})

@@ -6,6 +6,7 @@ order change a bit. Failed samples take no part and keep a row with nulls.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +18,7 @@ from evaluator.mitigation.options import MitigationOptions
 from evaluator.training.rows import TrainingRows
 from evaluator.usages.labelled import LabelledRows, check_fit, held_out_rows, labelled_rows
 from evaluator.usages.predictions import PredictionRows, true_labels
-from evaluator.usages.training_options import TrainingOptions
+from evaluator.usages.training_options import FitOptions
 from shards.card import Target
 from shards.files import canonical_json
 
@@ -61,16 +62,20 @@ class HeadPlan:
         Its name, for messages.
     column
         Which features it reads.
-    make
-        Builds the head for training rows; random weights come from torch's global stream, which the loop seeds.
+    makes
+        Builds a head for training rows, by what tells it from the others: the one with the lowest validation loss is taken.
+        Random weights come from torch's global stream, which the loop seeds.
     every_class
         Whether the head knows all classes of the target (those made of texts do) or only those that train has.
+    refine
+        Makes something trainable of the head that was taken; None where it is done then.
     """
 
     usage: str
     column: Literal["embedding", "projected"]
-    make: Callable[[TrainingRows], Head]
+    makes: Mapping[str, Callable[[TrainingRows], Head]]
     every_class: bool = False
+    refine: Callable[[Head], Head] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,13 +111,13 @@ def fit(
     labels: Mapping[str, str | None],
     target: Target,
     plan: HeadPlan,
-    options: TrainingOptions,
+    options: FitOptions,
     method: MitigationOptions,
     groups: SampleGroups,
     *,
     seed: int = 0,
 ) -> TrainedHead:
-    """Train a head on the train split and choose the epoch on the val split.
+    """Train heads on the train split and choose among them, and among epochs, on the val split.
 
     Parameters
     ----------
@@ -132,7 +137,7 @@ def fit(
         training diverges.
     """
     from evaluator.mitigation.registry import make_method
-    from evaluator.training.loop import Recipe, train
+    from evaluator.training.loop import Trained, train
 
     rows, val = (labelled_rows(embeddings, labels, target, split, plan.column) for split in ("train", "val"))
     check_fit(plan.usage, rows, val, target)
@@ -149,20 +154,21 @@ def fit(
         notes.append(f"classes absent from train: {', '.join(unseen)}")
     training = _rows(rows, seen, target, groups)
     validation = _kept(_rows(val, seen, target, groups), usable)
-    recipe = Recipe(
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        minimum_learning_rate=options.minimum_learning_rate,
-        warmup=options.warmup,
-        weight_decay=options.weight_decay,
-        patience=options.patience,
-    )
-    trained = train(lambda: plan.make(training), training, validation, recipe, make_method(method), seed=seed)
+
+    def trained_from(make: Callable[[], Head]) -> Trained:
+        return train(make, training, validation, options.recipe(), make_method(method), seed=seed)
+
+    found = {name: trained_from(functools.partial(make, training)) for name, make in plan.makes.items()}
+    chosen = min(found, key=lambda name: min(found[name].val_losses))
+    trained = found[chosen]
+    if plan.refine is not None:
+        trained = trained_from(functools.partial(plan.refine, trained.head))
     details = {
         "target": target.name,
         "classes": list(target.classes),
         "mitigation": method.label,
+        "chosen": chosen,
+        "among": {name: min(one.val_losses) for name, one in found.items()},
         "epoch": trained.epoch,
         "val_losses": list(trained.val_losses),
         "seed": seed,

@@ -5,6 +5,7 @@ A new usage is one module here (``plan`` and ``run``) and a line in each table b
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,13 @@ from evaluator.usages.options import (
     SegmentOptions,
     ZeroShotOptions,
 )
-from evaluator.usages.training_options import MlpProbeOptions
+from evaluator.usages.training_options import (
+    ClipAdapterOptions,
+    MlpProbeOptions,
+    PrototypeTuningOptions,
+    TipAdapterFOptions,
+    TipAdapterOptions,
+)
 from jobs.kinds import (
     embed,
     family,
@@ -24,6 +31,7 @@ from jobs.kinds import (
     mlp_probe,
     representation,
     segment,
+    text_heads,
     trained,
     zero_shot,
 )
@@ -65,6 +73,13 @@ class Usage:
     left_out: Callable[[Combination, Any], Iterator[str]] = lambda combination, options: iter(())
 
 
+_TEXT_HEADS: Mapping[str, type[BaseModel]] = {
+    "prototype_tuning": PrototypeTuningOptions,
+    "clip_adapter": ClipAdapterOptions,
+    "tip_adapter": TipAdapterOptions,
+    "tip_adapter_f": TipAdapterFOptions,
+}
+
 USAGES: Mapping[str, Usage] = {
     "zero_shot": Usage(ZeroShotOptions, "text", "it has no text tower", "targets", zero_shot.plan),
     "linear_probe": Usage(
@@ -78,6 +93,17 @@ USAGES: Mapping[str, Usage] = {
         mlp_probe.plan,
         trained.left_out,
     ),
+    **{
+        name: Usage(
+            options,
+            "text",
+            "it has no text tower",
+            "targets",
+            functools.partial(text_heads.plan, name),
+            trained.left_out,
+        )
+        for name, options in _TEXT_HEADS.items()
+    },
     "segment": Usage(SegmentOptions, "segment", "it does not segment", "structures", segment.plan),
     "representation": Usage(
         RepresentationOptions,
@@ -94,6 +120,7 @@ RUN: Mapping[str, Callable[[Item, Bench], Output]] = {
     "zero_shot": zero_shot.run,
     "linear_probe": linear_probe.run,
     "mlp_probe": mlp_probe.run,
+    **{name: functools.partial(text_heads.run, name) for name in _TEXT_HEADS},
     "segment": segment.run,
     "representation": representation.run,
     "measure": measure.run,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from evaluator.usages.training_options import TrainingOptions
+from evaluator.usages.training_options import FitOptions
 from jobs.combination import WHOLE, Combination, count_samples, is_subset, part_of
 from jobs.kinds import embed
 from jobs.kinds.linear_probe import held_out
@@ -40,19 +40,22 @@ class TrainedUsage:
         What of a target the head is made of, besides its classes: texts, for instance. Empty for none.
     needs_model
         Whether a worker must hold the model (to embed texts).
+    applies
+        Whether a target can be done at all; one that cannot is said by the plan.
     """
 
     name: str
     head: Callable[[Item, Bench, Target], HeadPlan]
     identity: Callable[[Combination, Target, Any], dict[str, Any]] = lambda combination, target, options: {}
     needs_model: bool = False
+    applies: Callable[[Combination, Target, Any], bool] = lambda combination, target, options: True
 
 
-def plan(usage: TrainedUsage, combination: Combination, options: TrainingOptions) -> Iterator[Task]:
+def plan(usage: TrainedUsage, combination: Combination, options: FitOptions) -> Iterator[Task]:
     """Plan the embeddings and the fits."""
     methods = [
         (method, rule)
-        for method in options.mitigation
+        for method in options.methods
         for rule in [_rule(combination, options) if method.needs_groups else None]
         if rule is not None or not method.needs_groups
     ]
@@ -63,31 +66,33 @@ def plan(usage: TrainedUsage, combination: Combination, options: TrainingOptions
     for target in combination.targets:
         if options.targets is not None and target.name not in options.targets:
             continue
+        if not usage.applies(combination, target, options):
+            continue
         for method, rule in methods:
             for seed in range(options.seeds):
                 yield _task(usage, combination, options, embedding, target, method, rule, seed)
 
 
-def left_out(combination: Combination, options: TrainingOptions) -> Iterator[str]:
+def left_out(combination: Combination, options: FitOptions) -> Iterator[str]:
     """Say which methods cannot be trained on a dataset."""
-    needy = [method.label for method in options.mitigation if method.needs_groups]
+    needy = [method.label for method in options.methods if method.needs_groups]
     if needy and _rule(combination, options) is None:
         known = ", ".join(rule.name for rule in combination.groups) or "none"
         yield (
-            f"{combination.name} has no groups of {options.mitigate!r} (the study's attributes that it has: {known}): "
+            f"{combination.name} has no groups of {options.grouped_by!r} (the study's attributes that it has: {known}): "
             f"mitigation {', '.join(needy)} is left out."
         )
 
 
-def _rule(combination: Combination, options: TrainingOptions) -> GroupRule | None:
-    wanted = (options.mitigate or "").casefold()
+def _rule(combination: Combination, options: FitOptions) -> GroupRule | None:
+    wanted = (options.grouped_by or "").casefold()
     return next((rule for rule in combination.groups if rule.name.casefold() == wanted), None)
 
 
 def _task(
     usage: TrainedUsage,
     combination: Combination,
-    options: TrainingOptions,
+    options: FitOptions,
     embedding: Task,
     target: Target,
     method: MitigationOptions,
@@ -131,10 +136,11 @@ def _task(
     )
 
 
-def _cost(combination: Combination, options: TrainingOptions) -> Cost:
+def _cost(combination: Combination, options: FitOptions) -> Cost:
     """Return the cost of a fit: forward and backward through about 512 units, for all epochs."""
     rows = count_samples(combination.of_splits(*SPLITS))
-    return Cost(gflop=rows * combination.card.dimension * 512 * 6e-9 * options.epochs, bytes=60 * rows)
+    epochs = options.recipe().epochs
+    return Cost(gflop=rows * combination.card.dimension * 512 * 6e-9 * epochs, bytes=60 * rows)
 
 
 def run(usage: TrainedUsage, item: Item, bench: Bench) -> Output:
@@ -145,7 +151,7 @@ def run(usage: TrainedUsage, item: Item, bench: Bench) -> Output:
     task, (embedding,) = item.task, item.sources
     inputs = task.inputs
     options = inputs.options
-    assert isinstance(options, TrainingOptions)  # noqa: S101 - as planned
+    assert isinstance(options, FitOptions)  # noqa: S101 - as planned
     assert inputs.target is not None  # noqa: S101
     assert inputs.mitigation is not None  # noqa: S101
     dataset = bench.workshop.dataset(task)

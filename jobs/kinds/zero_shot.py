@@ -45,7 +45,7 @@ def plan(combination: Combination, options: ZeroShotOptions) -> Iterator[Task]:
                 "target": asdict(target),
                 "prompts": asdict(prompts),
                 "version": VERSION,
-                **_tokenizer_identity(combination),
+                **tokenizer_identity(combination),
                 **embed.pool_identity(combination, options.pool),
             },
             requires=(embedding.id,),
@@ -56,7 +56,8 @@ def plan(combination: Combination, options: ZeroShotOptions) -> Iterator[Task]:
         )
 
 
-def _tokenizer_identity(combination: Combination) -> dict[str, str]:
+def tokenizer_identity(combination: Combination) -> dict[str, str]:
+    """Return what an identity says of the tokenizer: its file's hash; nothing where the family's library has it."""
     found = combination.weights.tokenizer_sha256
     return {} if found is None else {"tokenizer": found}
 

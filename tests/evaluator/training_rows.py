@@ -8,7 +8,7 @@ from torch import nn
 from evaluator.mitigation.method import Batch
 from evaluator.tables import embeddings_schema
 from evaluator.training.head import Head
-from evaluator.training.loop import Recipe
+from evaluator.training.recipe import Recipe
 from evaluator.training.rows import TrainingRows
 
 RECIPE = Recipe(

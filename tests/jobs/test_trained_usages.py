@@ -80,3 +80,35 @@ def test_a_misspelt_method_is_refused_with_its_place(values):
     values["usages"]["mlp_probe"]["mitigation"] = ["resampling", "grup_dro"]
     with pytest.raises(UserError, match=r"usages\.mlp_probe.*mitigation.*group_dro"):
         parse_study(values)
+
+
+def test_heads_made_of_texts_run_in_a_study_and_need_a_text_tower(values, tmp_path):
+    small = {"epochs": 2, "seeds": 1}
+    values["usages"] = {
+        "prototype_tuning": small,
+        "clip_adapter": small,
+        "tip_adapter": {"seeds": 2, "shots": 4, "alpha": [0.1, 1.0], "beta": 1.0},
+        "tip_adapter_f": {**small, "shots": 4, "alpha": 1.0, "beta": 1.0},
+    }
+    outcome = run(values)
+    assert outcome.exit == Exit.COMPLETE
+    table = pq.read_table(tmp_path / "store" / "metrics" / "small.parquet").to_pandas()
+    overall = table[(table["group"] == "all") & (table["metric"] == "auc") & (table["split"] == "test")]
+    assert set(overall["usage"]) == set(values["usages"])
+    assert overall["value"].between(0, 1).all()
+    values["models"] = ["tiny-sam"]
+    with pytest.raises(UserError, match="tiny-sam cannot do prototype_tuning: it has no text tower"):
+        make_plan(parse_study(values), PlanOptions(datasets="cxr"))
+
+
+def test_other_texts_are_another_task(values):
+    values["usages"] = {"prototype_tuning": {"seeds": 1}}
+
+    def planned():
+        plan = make_plan(parse_study(values), PlanOptions(datasets="cxr", models="tiny-clip"))
+        return {task.id for task in plan.tasks if task.kind == "prototype_tuning"}
+
+    before = planned()
+    values["usages"]["prototype_tuning"]["templates"] = ["an image of {}"]
+    assert len(before) == len(planned()) == 1
+    assert before != planned()
