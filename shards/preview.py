@@ -28,6 +28,8 @@ from shards.splits import SPLITS
 CHECKED, _EXAMPLES, _SHOWN = 16, 3, 8
 #: Bytes that a tar adds to each file (a header, half a block of padding), and those of a sample's description.
 _HEADER, _DESCRIPTION = 768, 1280
+#: More values of a category than this, and one for every fourth subject, are no groups of people.
+_GROUPS = 10
 
 
 @dataclass(frozen=True)
@@ -354,6 +356,14 @@ def _remarks(
     for attribute in _recorded(card):
         if all(row.attributes[attribute.name] is None for row in rows):
             yield f"attribute {attribute.name!r} is unknown for all samples"
+        values = {row.attributes[attribute.name] for row in rows} - {None}
+        if attribute.kind == "category" and len(values) > max(
+            _GROUPS, len({row.subject_id for row in rows}) / 4
+        ):
+            yield (
+                f"attribute {attribute.name!r} is a category with {len(values)} values, too many for groups of people; is it a "
+                "number or a date?"
+            )
     for structure, found in opened.structures.items():
         if opened.with_mask and not found:
             yield f"structure {structure!r} is in none of the {opened.with_mask} masks opened"

@@ -154,6 +154,14 @@ def test_classes_that_a_split_lacks_are_remarked(many):
     assert any("target 'label' has no sample of class 'yes' in" in remark for remark in remarks)
 
 
+def test_a_category_with_a_value_for_nearly_everybody_is_remarked(many):
+    for place, row in enumerate(many.rows):
+        row["age"] = f"19{50 + place}-03-01"
+    remarks = preview(many.adapter(), ONE, check=0).remarks
+    assert any("'age' is a category with 24 values" in remark for remark in remarks)
+    assert not any("'sex' is a category" in remark for remark in remarks)
+
+
 def test_a_split_without_samples_is_remarked(many):
     for row in many.rows:
         row["part"] = "train" if row["person"] < "p6" else "dev"

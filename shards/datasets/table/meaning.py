@@ -202,11 +202,12 @@ def _refuse_nearly_numbers(name: str, known: list[str]) -> None:
 def _refuse_no_ages(name: str, known: list[str]) -> None:
     wrong = [text for text in known if _is_number(text) and not 0 <= float(text) <= _OLDEST]
     if wrong:
-        shown = ", ".join(sorted(set(wrong))[:5])
+        shown = sorted(set(wrong))[:5]
+        unknown = ", ".join(f"{text!r}: null" for text in shown)
         raise UserError(
-            f"attribute {name!r} has {len(wrong)} values that are no age of 0 to {_OLDEST} years: {shown}. If they stand for "
-            f"unknown, say so: unknown_values: [{shown}, unknown]; if ages are not in years, give their unit: attributes: "
-            f"{{{name}: {{unit: days}}}}."
+            f"attribute {name!r} has {len(wrong)} values that are no age of 0 to {_OLDEST} years: {', '.join(shown)}. If they "
+            f"stand for unknown, say so: attributes: {{{name}: {{values: {{{unknown}}}}}}}; if ages are not in years, give "
+            f"their unit: attributes: {{{name}: {{unit: days}}}}."
         )
 
 
