@@ -1,4 +1,4 @@
-"""Models without an entry of their own: ``openclip:``, ``timm:`` and ``sam:`` names.
+"""Models without an entry of their own: ``openclip:``, ``timm:``, ``sam:`` and ``hf:`` names.
 
 =====================================  ====================================================================
 ``openclip:ARCH/PRETRAINED``           weights by a tag that open_clip knows, from the hub
@@ -7,6 +7,8 @@
 ``timm:NAME@FILE``                     any checkpoint of that architecture
 ``timm:NAME@random``                   weights drawn at random (seed 0; ``@random:7`` for seed 7), a control
 ``sam:ARCH@FILE``                      any checkpoint of ``vit_b``, ``vit_l``, ``vit_h``
+``hf:REPO``                            a Hugging Face repository in the hub's cache on this machine
+``hf:REPO@FOLDER``                     a copy of one in a folder (see :mod:`evaluator.models.generic_hf`)
 =====================================  ====================================================================
 
 Preprocessing comes from the library's own configuration of the weights. Feature lengths and costs are read
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluator.models.card import ModelCard, Preprocessing, Weights
 from evaluator.models.cards.sam import sam_card
+from evaluator.models.generic_hf import hf_card
 from shards.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -51,7 +54,12 @@ def generic_card(name: str) -> ModelCard:
         lack.
     """
     family, _, rest = name.partition(":")
-    makers: dict[str, Callable[[str], ModelCard]] = {"openclip": _openclip, "timm": _timm, "sam": _sam}
+    makers: dict[str, Callable[[str], ModelCard]] = {
+        "openclip": _openclip,
+        "timm": _timm,
+        "sam": _sam,
+        "hf": hf_card,
+    }
     if family not in makers:
         raise unknown_name("model family", family, makers)
     return makers[family](rest)
@@ -96,7 +104,7 @@ def _timm(rest: str) -> ModelCard:
     network.eval().requires_grad_(False)
     resolve: Any = timm_config.resolve_model_data_config  # untyped
     preprocessing = _timm_preprocessing(architecture, resolve(network))
-    (features,), gflops = _measure(lambda pixels: (network(pixels),), preprocessing.size, architecture)
+    (features,), gflops = measure(lambda pixels: (network(pixels),), preprocessing.size, architecture)
     weights, options, notes = _timm_weights(architecture, file, published)
     return ModelCard(
         name=f"timm:{rest}",
@@ -207,7 +215,7 @@ def _with_lengths(
 
     with torch.device("meta"):
         tower = split_tower(build(card).eval().requires_grad_(False).visual)
-    (features, projected), gflops = _measure(tower, card.preprocessing.size, card.architecture)
+    (features, projected), gflops = measure(tower, card.preprocessing.size, card.architecture)
     return replace(card, dimension=features, projected=projected, gflops=gflops)
 
 
@@ -264,10 +272,25 @@ def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
     return float(red), float(green), float(blue)
 
 
-def _measure(
+def measure(
     tower: Callable[[Tensor], tuple[Tensor, ...]], size: int, architecture: str
 ) -> tuple[tuple[int, ...], float]:
-    """Return the feature lengths and the GFLOPs of one image, from shapes alone."""
+    """Return the feature lengths and the GFLOPs of one image, from shapes alone.
+
+    Parameters
+    ----------
+    tower
+        Gives vectors ``[1, D]`` of an image, on torch's meta device.
+    size
+        Side of the image.
+    architecture
+        For the message.
+
+    Raises
+    ------
+    UserError
+        If an output is no vector per image.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

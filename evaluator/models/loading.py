@@ -27,6 +27,7 @@ Loader = Callable[[ModelCard, LocatedWeights, "torch.device", Precision], Model]
 
 _FAMILIES = {
     "blip": "evaluator.models.families.blip:load",
+    "hf": "evaluator.models.families.hf:load",
     "gloria": "evaluator.models.families.gloria:load",
     "medclip": "evaluator.models.families.medclip:load",
     "openclip": "evaluator.models.families.openclip:load",

@@ -23,7 +23,10 @@ from evaluator.models.tiny.cards import TINY_CARDS
 from shards.errors import FairRayError, UserError, unknown_name
 
 _GROUP = "fairray.models"
-_OTHERS = "Others: openclip:ARCH/PRETRAINED, openclip:ARCH@FILE, timm:NAME, timm:NAME@FILE, sam:ARCH@FILE."
+_OTHERS = (
+    "Others: openclip:ARCH/PRETRAINED, openclip:ARCH@FILE, timm:NAME, timm:NAME@FILE, sam:ARCH@FILE, hf:REPO, "
+    "hf:REPO@FOLDER."
+)
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 

@@ -22,10 +22,12 @@ def test_promised_models_are_there():
         "clip-vit-b32", "clip-vit-b16", "clip-vit-l14", "clip-vit-b32-laion2b", "dinov2-vit-b14", "vit-b16-in21k",
         "biomedclip", "conch", "pubmedclip-vit-b32", "pubmedclip-rn50",
         "blip-base", "blip2", "blip2-query0",
+        "plip", "siglip-b16-224", "siglip2-b16-224", "medsiglip-448", "medgemma-vision", "rad-dino", "dinov3-vit-b16",
+        "aimv2-large",
         "resnet50-imagenet", "mobilenetv2-035", "sam-vit-b", "sam-vit-l", "sam-vit-h", "tiny-clip", "tiny-sam",
+        "gloria-rn50", "medclip-rn50", "medclip-vit",
         "medmae", "moco-cxr-rn18", "moco-cxr-rn50", "moco-cxr-densenet121", "c2l-rn18", "lvm-med-vit-b",
         "lvm-med-rn50", "retfound-cfp", "retfound-oct", "retfound-dinov2-meh", "uni2-h", "virchow2", "prov-gigapath",
-        "gloria-rn50", "medclip-rn50", "medclip-vit",
     }  # fmt: skip
     assert REGISTRY.problems == ()
 
@@ -53,6 +55,10 @@ def test_every_card_is_complete(card):
         ("DINOv2", "dinov2-vit-b14"),
         ("SAM", "sam-vit-b"),
         ("mobilenetv2_035", "mobilenetv2-035"),
+        ("MedSigLIP", "medsiglip-448"),
+        ("SigLIP", "siglip-b16-224"),
+        ("RAD-DINO", "rad-dino"),
+        ("MedGemma", "medgemma-vision"),
     ],
 )
 def test_aliases_and_other_spellings_are_accepted(spelling, name):
@@ -88,7 +94,8 @@ def test_unknown_name_is_refused_and_the_nearest_named(wrong, nearest):
         ("openclip:mt5-base-ViT-B-32@w.pth", "'google/mt5-base' from outside of open_clip"),
         ("sam:vit_x@w.pth", "Known: vit_b, vit_h, vit_l"),
         ("sam:vit_b", "sam:vit_b@FILE"),
-        ("hf:org/repo", "unknown model family 'hf'"),
+        ("hub:org/repo", "unknown model family 'hub'"),
+        ("hf:org/repo", r"config\.json of 'hf:org/repo' is not in the Hugging Face cache"),
     ],
 )
 def test_wrong_generic_names_say_what_is_wrong(wrong, message):

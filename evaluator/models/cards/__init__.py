@@ -11,6 +11,7 @@ from evaluator.models.card import ModelCard
 from evaluator.models.cards import (
     blip,
     gloria,
+    hf,
     lvm_med,
     medclip,
     openclip,
@@ -21,7 +22,7 @@ from evaluator.models.cards import (
     timm,
 )
 
-_FAMILIES = (blip, gloria, lvm_med, medclip, openclip, pathology, radiographs, retina, sam, timm)
+_FAMILIES = (blip, gloria, hf, lvm_med, medclip, openclip, pathology, radiographs, retina, sam, timm)
 
 
 def packaged_cards() -> tuple[ModelCard, ...]:
