@@ -156,12 +156,13 @@ def pool_features(vectors: NDArray[np.float32], pool: Pool) -> NDArray[np.float3
 
 
 def pool_table(embeddings: pa.Table, pool: Pool) -> pa.Table:
-    """Return an embeddings table of volumes as probes read it: without slices, `embedding` pooled as asked.
+    """Return an embeddings table of volumes as probes and heads read it: without slices, their vectors pooled as asked.
 
     Parameters
     ----------
     embeddings
-        Table of :func:`evaluator.tables.embeddings_schema` with or without slices. `embedding` is their mean already.
+        Table of :func:`evaluator.tables.embeddings_schema` with or without slices. `embedding` and `projected` are their means
+        already.
     pool
         ``"mean"`` or ``"max"``. Rows without slices (failed, or single images) keep their vector.
     """
@@ -172,15 +173,14 @@ def pool_table(embeddings: pa.Table, pool: Pool) -> pa.Table:
     kept = embeddings.drop_columns([name for name in SLICE_COLUMNS if name in embeddings.column_names])
     if pool == "mean":
         return kept
-    place = kept.column_names.index("embedding")
-    pooled = [
-        own if vectors is None else pool_features(vectors, pool)
-        for own, vectors in zip(
-            embeddings["embedding"].to_pylist(), slice_vectors(embeddings, "slice_embedding"), strict=True
-        )
-    ]
-    field = kept.schema.field(place)
-    return kept.set_column(place, field, [_fixed(pooled, field.type)])
+    for name, slices in (("embedding", "slice_embedding"), ("projected", "slice_projected")):
+        if slices in embeddings.column_names:
+            vectors = zip(embeddings[name].to_pylist(), slice_vectors(embeddings, slices), strict=True)
+            pooled = [own if several is None else pool_features(several, pool) for own, several in vectors]
+            place = kept.column_names.index(name)
+            field = kept.schema.field(place)
+            kept = kept.set_column(place, field, [_fixed(pooled, field.type)])
+    return kept
 
 
 def slice_vectors(embeddings: pa.Table, column: str) -> list[NDArray[np.float32] | None]:

@@ -243,9 +243,10 @@ def test_probes_read_the_mean_or_the_largest_value_of_each_feature():
     assert mean["embedding"].equals(table["embedding"])
     for row, pooled in zip(table.to_pylist(), largest.to_pylist(), strict=True):
         if row["slice_embedding"] is None:
-            assert pooled["embedding"] == row["embedding"]
+            assert (pooled["embedding"], pooled["projected"]) == (row["embedding"], row["projected"])
         else:
             assert pooled["embedding"] == np.max(row["slice_embedding"], axis=0).tolist()
+            assert pooled["projected"] == np.max(row["slice_projected"], axis=0).tolist()
     assert pool_table(mean, "max").equals(mean)
 
 
