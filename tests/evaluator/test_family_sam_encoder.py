@@ -128,6 +128,15 @@ def test_one_image_keeps_its_batch_axis_and_equals_itself_among_others(model):
     torch.testing.assert_close(alone.features, both.features[:1], rtol=1e-4, atol=1e-4)
 
 
+def test_bfloat16_gives_float32_features_close_to_full_precision(published, model):
+    images = pixels(1)
+    half = load_model(CARD, locate(CARD, [published[0]]), precision="bf16").encode(images).features
+    full = model.encode(images).features
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full)
+    assert torch.nn.functional.cosine_similarity(half, full).min() > 0.99
+
+
 def test_features_do_not_depend_on_the_neck(published, model, tmp_path):
     other = {**published[1], "neck.0.weight": torch.zeros(256, 768, 1, 1)}
     torch.save(other, tmp_path / CARD.weights.file)
