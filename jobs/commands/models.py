@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from evaluator.models.card import ModelCard
+from evaluator.models.generic_hf import fetch_description
 from evaluator.models.registry import default_registry
 from evaluator.models.weights import locate, require_tokenizer
 from jobs.commands.output import out, print_json, print_table, say
@@ -36,13 +37,15 @@ def show(name: str, as_json: bool) -> int:
     if as_json:
         print_json(_plain(card))
         return Exit.COMPLETE
-    rows = [(key, value) for key, value in _plain(card).items() if value not in (None, (), {}, [])]
+    rows = [(key, _words(value)) for key, value in _plain(card).items() if not _is_nothing(value)]
     print_table(card.name, ("field", "value"), rows)
     return Exit.COMPLETE
 
 
 def fetch(name: str, folders: Sequence[Path], *, offline: bool) -> int:
     """Make sure that the weights are on this machine."""
+    if not offline:
+        fetch_description(name)
     for card in default_registry().find(name):
         found = locate(card, folders, offline=offline)
         paths = ", ".join(str(path) for path in (found.path, *found.others) if path is not None)
@@ -78,6 +81,20 @@ def verify(name: str, folders: Sequence[Path]) -> int:
 
 def _plain(card: ModelCard) -> dict[str, object]:
     return {**asdict(card), "abilities": sorted(card.abilities), "task": _task(card)}
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or value is False or value in ("", (), {}, [])
+
+
+def _words(value: object) -> object:
+    """Return a field as a person reads it: lists with commas, nested fields a line each."""
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key}: {_words(item)}" for key, item in value.items() if not _is_nothing(item))
+    if isinstance(value, (list, tuple)):
+        separator = "\n" if any(isinstance(item, Mapping) or len(str(item)) > 40 for item in value) else ", "
+        return separator.join(str(_words(item)) for item in value)
+    return "yes" if value is True else value
 
 
 def _task(card: ModelCard) -> str:

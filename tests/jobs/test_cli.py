@@ -121,6 +121,13 @@ def test_listings_are_readable_by_programs(kind):
     assert {"models": "tiny-clip", "datasets": "ham10000"}[kind] in {item["name"] for item in listed}
 
 
+def test_a_model_is_shown_in_words():
+    shown = fairray("models", "show", "blip2").stdout
+    assert "file: blip2_pretrained.pth" in shown
+    assert "abilities      │ encode, text" in shown
+    assert not set("{}") & set(shown)
+
+
 def test_a_dataset_is_converted_shown_and_verified(tmp_path):
     done = fairray("shard", "phantom-cxr", "--out", tmp_path / "d", "-o", "subjects=12", "--workers", "1")
     assert done.returncode == 0, done.stderr
