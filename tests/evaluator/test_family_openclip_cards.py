@@ -16,7 +16,15 @@ from evaluator.models.weights import MissingWeights, locate
 
 REGISTRY = default_registry(plugins=[])
 CARDS = [card for card in REGISTRY.cards() if card.family == "openclip" and card.architecture != "tiny-clip"]
-MEDICAL = [REGISTRY.card(name) for name in ("biomedclip", "conch", "pubmedclip-rn50", "pubmedclip-vit-b32")]
+#: Side of the images that each of the medical models takes.
+SIZES = {
+    "biomedclip": 224,
+    "conch": 448,
+    "pubmedclip-rn50": 224,
+    "pubmedclip-rn50x4": 288,
+    "pubmedclip-vit-b32": 224,
+}
+MEDICAL = [REGISTRY.card(name) for name in SIZES]
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -45,7 +53,7 @@ def test_cost_of_conch_counts_every_matrix_product():
 @pytest.mark.parametrize(("height", "width"), [(301, 517), (613, 224), (97, 130), (449, 449)])
 def test_images_are_prepared_as_their_publishers_do(card, height, width):
     image = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    size = 448 if card.name == "conch" else 224
+    size = SIZES[card.name]
     steps = [Resize(size, interpolation=InterpolationMode.BICUBIC), CenterCrop(size), ToTensor()]
     expected = Compose([*steps, Normalize(MEAN, DEVIATION)])(Image.fromarray(image))
     pixels = torch.from_numpy(Preprocessor(card.preprocessing)(image).pixels)[None]
@@ -69,6 +77,7 @@ def test_what_a_reader_of_results_must_know_is_on_the_cards():
         "biomedclip": ("pmc-15m",),
         "conch": ("conch-1.17m",),
         "pubmedclip-rn50": ("openai-wit-400m", "roco"),
+        "pubmedclip-rn50x4": ("openai-wit-400m", "roco"),
         "pubmedclip-vit-b32": ("openai-wit-400m", "roco"),
     }
 

@@ -22,10 +22,11 @@ REGISTRY = default_registry(plugins=[])
 TEXTS = ["a chest X-ray of a patient with edema", "no finding", "MRI"]
 WORDS = 49408
 #: Sizes of text towers and projections: (width, heads, layers, projected).
-FULL_TEXT, SMALL_TEXT = (512, 8, 12), (32, 4, 2)
+FULL_TEXT, X4_TEXT, SMALL_TEXT = (512, 8, 12), (640, 10, 12), (32, 4, 2)
 VIT = {"width": 768, "layers": 12, "patch": 32, "image": 224, "projected": 512}
 SMALL_VIT = {"width": 48, "layers": 2, "patch": 32, "image": 224, "projected": 24}
 RESNET = {"width": 64, "layers": (3, 4, 6, 3), "image": 224, "projected": 1024}
+RESNET_X4 = {"width": 80, "layers": (4, 6, 10, 6), "image": 288, "projected": 640}
 SMALL_RESNET = {"width": 16, "layers": (1, 2, 1, 1), "image": 64, "projected": 24}
 #: Endings of the names that OpenAI's code keeps in single precision.
 _SINGLE = ("embedding", "embedding.weight", "logit_scale", "num_batches_tracked")
@@ -244,13 +245,17 @@ def test_resnet_in_full_size_gives_the_features_computed_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "tower", "sizes"),
-    [("pubmedclip-vit-b32", openai_vit, VIT), ("pubmedclip-rn50", openai_resnet, RESNET)],
+    ("name", "tower", "sizes", "text"),
+    [
+        ("pubmedclip-vit-b32", openai_vit, VIT, FULL_TEXT),
+        ("pubmedclip-rn50", openai_resnet, RESNET, FULL_TEXT),
+        ("pubmedclip-rn50x4", openai_resnet, RESNET_X4, X4_TEXT),
+    ],
 )
-def test_networks_have_the_published_names_and_shapes_at_full_size(name, tower, sizes):
+def test_networks_have_the_published_names_and_shapes_at_full_size(name, tower, sizes, text):
     with torch.device("meta"):
         own = {key: tuple(tensor.shape) for key, tensor in build(REGISTRY.card(name)).state_dict().items()}
-    assert own == layout(tower, sizes, FULL_TEXT)
+    assert own == layout(tower, sizes, text)
 
 
 def test_scale_is_the_learned_one_without_the_factor_of_its_training(tmp_path):

@@ -20,7 +20,7 @@ def test_promised_models_are_there():
     names = {card.name for card in REGISTRY.cards()}
     assert names >= {
         "clip-vit-b32", "clip-vit-b16", "clip-vit-l14", "clip-vit-b32-laion2b", "dinov2-vit-b14", "vit-b16-in21k",
-        "biomedclip", "conch", "pubmedclip-vit-b32", "pubmedclip-rn50",
+        "biomedclip", "conch", "pubmedclip-vit-b32", "pubmedclip-rn50", "pubmedclip-rn50x4",
         "blip-base", "blip2", "blip2-query0",
         "plip", "siglip-b16-224", "siglip2-b16-224", "medsiglip-448", "medgemma-vision", "rad-dino", "dinov3-vit-b16",
         "aimv2-large",

@@ -69,7 +69,15 @@ def cards() -> tuple[ModelCard, ...]:
             "average of the last map, before the attention pool that projects",
             (2048, 1024),
             12.2,
-            (),
+        ),
+        _pubmedclip(
+            "pubmedclip-rn50x4",
+            "RN50x4-quickgelu",
+            "PubMedCLIP_RN50x4.pth",
+            "average of the last map, before the attention pool that projects",
+            (2560, 640),
+            42.6,
+            size=288,
         ),
         _biomedclip(),
         _conch(),
@@ -113,7 +121,8 @@ def _pubmedclip(
     feature: str,
     lengths: tuple[int, int],
     gflops: float,
-    aliases: tuple[str, ...],
+    aliases: tuple[str, ...] = (),
+    size: int = 224,
 ) -> ModelCard:
     hub = "sarahESL/PubMedCLIP"
     return ModelCard(
@@ -121,7 +130,7 @@ def _pubmedclip(
         family="openclip",
         architecture=architecture,
         weights=Weights(file=file, hub=hub, page=f"https://huggingface.co/{hub}"),
-        preprocessing=Preprocessing(224, "shortest-crop", "bicubic", *CLIP),
+        preprocessing=Preprocessing(size, "shortest-crop", "bicubic", *CLIP),
         licence="Creative Commons (the publisher does not say which)",
         abilities=frozenset({"encode", "text"}),
         feature=feature,
@@ -134,8 +143,8 @@ def _pubmedclip(
         notes=(
             "Its training multiplied the logits by exp(0.01)/exp(0.07) = 0.942, which is no part of the model here: the scale "
             "is the learned one, so ranks are the same and probabilities a little farther from even.",
-            "Images are prepared as for OpenAI's CLIP, as FairMedFM does; the published training code has 250 pixels and "
-            "ImageNet's mean and deviation.",
+            "Images are prepared as for OpenAI's CLIP, as FairMedFM does; the published training code has "
+            f"{'250 pixels and ' if size == 224 else ''}ImageNet's mean and deviation.",
             _OPENAI_UNLISTED,
         ),
     )
@@ -189,8 +198,7 @@ def _conch() -> ModelCard:
         aliases=("conch-vit-b16",),
         notes=(
             "Made for stained tissue under the microscope; on radiographs, fundus photographs or skin it is out of its field.",
-            "Its authors did not train on TCGA, PAIP or GTEx; the image-caption pairs come from in-house teaching material and "
-            "PubMed Central.",
+            "Trained on 1.17 million captioned images of tissue, without the large public collections TCGA, PAIP and GTEx.",
             "Texts may have 127 tokens: of the 128 places the last one is the class token's.",
         ),
     )

@@ -99,8 +99,8 @@ class LanguageTower(nn.Module):
 
         super().__init__()
         kind, settings = LANGUAGE_MODELS[language_model]
-        config = AutoConfig.for_model(kind, **settings)
-        self.transformer = AutoModel.from_config(config, add_pooling_layer=False)
+        models: Any = AutoModel  # untyped
+        self.transformer = models.from_config(AutoConfig.for_model(kind, **settings), add_pooling_layer=False)
         width = settings["hidden_size"]
         if projection == "linear":
             self.proj: nn.Module = nn.Linear(width, projected, bias=False)

@@ -57,5 +57,7 @@ def encode_in_tiles(
         raise ValueError("texts must have at least one entry, got none")
     full = [torch.cat([each, each[-1:].expand(-count % tile, -1)]).to(device) for each in tokens]
     with inference(device, "fp32"):
-        parts = [encode(*group).float() for group in zip(*(each.split(tile) for each in full), strict=True)]
+        parts = [
+            encode(*group).float() for group in zip(*(torch.split(each, tile) for each in full), strict=True)
+        ]
     return torch.cat(parts)[:count]
