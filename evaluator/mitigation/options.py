@@ -81,12 +81,18 @@ class GroupDro(MitigationOptions):
     adjustment: Annotated[float, Field(ge=0)] = 0.0
 
 
+class DomainInd(MitigationOptions):
+    """Train a classifier for each group, predict with all of them (domain-independent training, Wang et al. 2020)."""
+
+    name: Literal["domain_ind"] = "domain_ind"
+
+
 def _named(value: Any) -> Any:
     return {"name": value.lower().replace("-", "_")} if isinstance(value, str) else value
 
 
 #: One method, as a study may write it.
 Mitigation = Annotated[
-    Annotated[Erm | Resampling | Reweighting | GroupDro, Field(discriminator="name")],
+    Annotated[Erm | Resampling | Reweighting | GroupDro | DomainInd, Field(discriminator="name")],
     BeforeValidator(_named),
 ]

@@ -13,6 +13,7 @@ _METHODS = {
     "resampling": "rebalancing:ResamplingMethod",
     "reweighting": "rebalancing:ReweightingMethod",
     "group_dro": "group_dro:GroupDroMethod",
+    "domain_ind": "domain_ind:DomainIndMethod",
 }
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.mitigation.options import MitigationOptions
+from evaluator.mitigation.options import Erm, MitigationOptions
 from evaluator.training.rows import TrainingRows
 from evaluator.usages.labelled import LabelledRows, check_fit, held_out_rows, labelled_rows
 from evaluator.usages.predictions import PredictionRows, true_labels
@@ -155,10 +155,14 @@ def fit(
     training = _rows(rows, seen, target, groups)
     validation = _kept(_rows(val, seen, target, groups), usable)
 
-    def trained_from(make: Callable[[], Head]) -> Trained:
-        return train(make, training, validation, options.recipe(), make_method(method), seed=seed)
+    def trained_from(make: Callable[[], Head], by: MitigationOptions = method) -> Trained:
+        return train(make, training, validation, options.recipe(), make_method(by), seed=seed)
 
-    found = {name: trained_from(functools.partial(make, training)) for name, make in plan.makes.items()}
+    # What is only trained once it is chosen is chosen as it is: a method has nothing to change yet.
+    first = method if plan.refine is None else Erm()
+    found = {
+        name: trained_from(functools.partial(make, training), first) for name, make in plan.makes.items()
+    }
     chosen = min(found, key=lambda name: min(found[name].val_losses))
     trained = found[chosen]
     if plan.refine is not None:

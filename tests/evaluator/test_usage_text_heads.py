@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import log_loss
 from training_rows import embeddings
 
-from evaluator.mitigation.options import Erm
+from evaluator.mitigation.options import DomainInd, Erm
 from evaluator.models.interfaces import Similarity
 from evaluator.usages.text_heads import clip_adapter, prototype_tuning, tip_adapter, tip_adapter_f
 from evaluator.usages.trained import SampleGroups, fit, predict_table
@@ -135,6 +135,17 @@ def test_keys_are_trained_from_the_cache_that_val_chose():
     assert np.array_equal(before["classify.texts.weights"], after["classify.texts.weights"])
     assert min(made.details["val_losses"]) < min(plain.details["among"].values())
     assert np.isfinite(logits_of(rows, "test")).all()
+
+
+def test_a_method_that_puts_classifiers_in_place_of_the_cache_starts_from_the_chosen_one():
+    options = TipAdapterFOptions(**{**SMALL, "epochs": 2}, shots=4, alpha=[0.1, 1.0], beta=1.0)
+    groups = SampleGroups(("a", "b"), {sample: k % 2 for k, sample in enumerate(sorted(LABELS))})
+    plan = tip_adapter_f(options, TEXTS)
+    made = fit(TABLE, LABELS, TARGET, plan, options, DomainInd(), groups)
+    assert {"classify.of.0.keys", "classify.of.1.keys"} <= set(made.to_tensors())
+    plain, _ = fitted(plan, options)
+    assert made.details["among"] == plain.details["among"]
+    assert np.isfinite(logits_of(predict_table(made, TABLE, LABELS, TARGET, groups), "test")).all()
 
 
 @pytest.mark.parametrize("name", ["prototype_tuning", "clip_adapter", "tip_adapter"])
