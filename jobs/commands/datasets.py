@@ -108,7 +108,8 @@ def ls(as_json: bool) -> int:
 
 def show(name: str, raw: Path | None, as_json: bool) -> int:
     """Show a converted folder, or what is known of an adapter and what is missing of its raw folder."""
-    if "://" in name or Path(name).is_dir():
+    # A folder called like a dataset may as well be where its publisher's files are.
+    if "://" in name or is_dataset(Path(name)) or (Path(name).is_dir() and not _is_adapter(name)):
         dataset = open_dataset(location(name))
         if as_json:
             print_json(
@@ -132,6 +133,14 @@ def show(name: str, raw: Path | None, as_json: bool) -> int:
     else:
         _print_adapter(kind, summary)
     return Exit.COMPLETE
+
+
+def _is_adapter(name: str) -> bool:
+    try:
+        adapter_class(name)
+    except UserError:
+        return False
+    return True
 
 
 def presence(kind: type[Adapter], raw: Path) -> dict[str, bool]:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from shards.adapter import Adapter, Pixels, Volume
 from shards.card import Attribute, DatasetCard, GroupPreset, PromptSet, Structure, Target
-from shards.datasets._raw_folder import RawFolder
+from shards.datasets._raw_folder import RawFolder, is_litter
 from shards.errors import UserError
 from shards.images import read_image
 from shards.masks import load_mask, recode
@@ -38,6 +38,8 @@ SEGMENTERS_NOTE = (
     "Segmenters of medical images (MedSAM, SAM-Med2D, SAM-Med3D, SegVol, LVM-Med) were trained on collections of public sets: "
     "whether on this one is not known unless their lists say so."
 )
+#: What publishers pack their files in.
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 #: What :attr:`~shards.adapter.Adapter.most_per_shard` is for scans: one to three gigabytes of CT.
 VOLUMES_PER_SHARD = 16
 
@@ -182,10 +184,17 @@ class Published(Adapter):
         for folder in _nearest_first(root):
             if any(next(folder.glob(pattern), None) is not None for pattern in self.landmarks):
                 return RawFolder(folder, self.name, self.facts.access)
-        found = "does not exist" if not root.is_dir() else f"has none of {', '.join(self.landmarks)}"
         raise RawFolder(root, self.name, self.facts.access).refusal(
-            f"{root} {found}. Give the folder in which the publisher's files were unpacked as 'raw'."
+            f"{root} {self._instead(root)}. Give the folder in which the publisher's files were unpacked as 'raw'."
         )
+
+    def _instead(self, root: Path) -> str:
+        """Say what there is where the publisher's folder should be."""
+        if not root.is_dir():
+            return "is a file, not a folder" if root.exists() else "does not exist"
+        packed = sorted(path.name for path in root.iterdir() if path.name.endswith(_ARCHIVES))
+        archives = f"; it holds {packed[0]}, which is to be unpacked" if packed else ""
+        return f"has none of {', '.join(self.landmarks)}{archives}"
 
 
 def _nearest_first(root: Path) -> Iterator[Path]:
@@ -193,7 +202,8 @@ def _nearest_first(root: Path) -> Iterator[Path]:
     level = [root]
     for _ in range(3):
         yield from level
-        level = [path for folder in level for path in sorted(folder.glob("*")) if path.is_dir()]
+        inner = (path for folder in level for path in sorted(folder.glob("*")))
+        level = [path for path in inner if not is_litter(Path(path.name)) and path.is_dir()]
 
 
 class Scans(Published):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,7 @@ class RawFolder:
         UserError
             If none does.
         """
-        found = sorted(self.path.glob(pattern))
+        found = sorted(self._glob(pattern))
         if not found:
             raise self.refusal(f"{self.path} has no file that matches {pattern}.")
         return found[-1]
@@ -130,7 +130,10 @@ class RawFolder:
 
     def files(self, *patterns: str) -> list[Path]:
         """Return all files whose path below the folder matches a glob, sorted."""
-        return sorted(path for pattern in patterns for path in self.path.glob(pattern) if path.is_file())
+        return sorted(path for pattern in patterns for path in self._glob(pattern) if path.is_file())
+
+    def _glob(self, pattern: str) -> Iterator[Path]:
+        return (path for path in self.path.glob(pattern) if not is_litter(path.relative_to(self.path)))
 
     def relative(self, path: str | Path) -> str:
         """Return a path from the folder on, as it is shown to people."""
@@ -151,7 +154,7 @@ class RawFolder:
 
         known = {str(path) for path in listed if path is not None}
         # Only what is not listed is asked whether it is a file: on a network each question takes a millisecond.
-        others = (path for pattern in patterns for path in self.path.glob(pattern) if str(path) not in known)
+        others = (path for pattern in patterns for path in self._glob(pattern) if str(path) not in known)
         found = sorted(path for path in others if path.is_file())
         return pd.DataFrame(
             {
@@ -162,6 +165,11 @@ class RawFolder:
             },
             dtype=object,
         )
+
+
+def is_litter(path: Path) -> bool:
+    """Return whether a path is a system's own: hidden, as the ``._NAME`` that a Mac puts beside every file, or ``__MACOSX``."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def _has_tabs(path: Path) -> bool:

@@ -17,6 +17,7 @@ from shards.datasets._coding import words, years
 from shards.datasets._ircadb import STRUCTURES, paint, structure_of
 from shards.datasets._ircadb_folders import MASKS, NNUNET, RELEASE, SCAN
 from shards.datasets._published import AGE, SEX, Scans
+from shards.datasets._raw_folder import is_litter
 from shards.errors import UserError
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ class Ircadb(Scans):
     def _drawn(self, raw: RawFolder, patient: Path) -> list[Path]:
         """Return a patient's folders of masks; one that the coding does not know is refused, not dropped."""
         here = folders.inner(patient / MASKS)
-        found = sorted(path for path in here.glob("*") if path.is_dir() and path.name not in self.leave_out)
+        found = [path for path in sorted(here.glob("*")) if path.is_dir() and not is_litter(Path(path.name))]
+        found = [path for path in found if path.name not in self.leave_out]
         unknown = [path.name for path in found if structure_of(path.name) is None]
         if unknown:
             raise raw.refusal(

@@ -106,7 +106,8 @@ def choose(facts: pd.DataFrame, per_class: int, seed: int) -> dict[str, str]:
     """
     chosen: dict[str, str] = {}
     taken: set[str] = set()
-    single = facts[facts["Finding Labels"].isin(list(SIX))]
+    named = facts["Image Index"].notna() & facts["Patient ID"].notna()
+    single = facts[named & facts["Finding Labels"].isin(list(SIX))]
     # Rare findings first: patients of several findings are needed there most.
     rare_first = sorted(SIX, key=lambda label: ((single["Finding Labels"] == label).sum(), label))
     for label in rare_first:

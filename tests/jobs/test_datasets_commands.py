@@ -167,3 +167,17 @@ def test_dry_run_knows_the_splits_of_the_dataset_at_an_address(tmp_path, monkeyp
     assert told["subjects"] == made["counts"]["subjects"]
     fresh = json.loads(fairray("shard", "phantom-cxr", *more, "--dry-run", "--json", "--check", 0).stdout)
     assert fresh["classes"] != told["classes"]
+
+
+def test_a_folder_called_like_a_dataset_does_not_hide_the_dataset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "papila").mkdir()
+    (tmp_path / "mine").mkdir()
+    assert "how to get it" in fairray("datasets", "show", "papila").stdout
+    with pytest.raises(UserError, match="is not a converted dataset"):
+        raise refused("datasets", "show", "mine")
+    assert (
+        fairray("shard", "phantom-fundus", "-o", "subjects=5", "--workers", "1", "--out", "papila").exit_code
+        == 0
+    )
+    assert "phantom-fundus" in fairray("datasets", "show", "papila").stdout

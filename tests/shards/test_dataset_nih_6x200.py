@@ -73,6 +73,14 @@ def test_images_that_are_not_chosen_are_neither_samples_nor_rejected(options, tm
     assert dataset.rejected.num_rows == 0
 
 
+def test_rows_without_an_image_or_a_patient_are_not_chosen(options):
+    table = options["raw"] / "Data_Entry_2017_v2020.csv"
+    image = sorted(chosen(options))[0] + ".png"
+    table.write_text(table.read_text().replace(f"\n{image},", "\n,"))
+    assert image.removesuffix(".png") not in chosen(options)
+    assert len(make_adapter("nih-6x200", options).card().notes) > 2
+
+
 def test_too_few_patients_of_a_finding_are_told(options):
     with pytest.raises(
         UserError, match=r"needs 200 patients with \w+ as only finding.*has \d+\. Give a smaller 'per_class'"

@@ -9,6 +9,7 @@ from shards.convert import ConvertOptions, convert
 from shards.dataset import open_dataset
 from shards.datasets import adapter_class, adapter_names, make_adapter
 from shards.errors import UserError
+from shards.manifest import check_manifest
 from shards.verify import verify
 
 GENERATED = {name for name in adapter_names() if adapter_class(name).facts.access.kind == "generated"}
@@ -176,3 +177,30 @@ def test_empty_folder_is_refused_with_the_page_to_get_it_from(name, tmp_path):
     assert adapter.facts.access.page in str(refusal.value)
     assert HOW[adapter.facts.access.kind] in str(refusal.value)
     assert str(tmp_path / "empty") in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_a_mac_puts_beside_the_files_is_not_the_publishers(name, tmp_path):
+    adapter = make_adapter(name, replica(name)(tmp_path / "raw"))
+    before = check_manifest(adapter.manifest(), adapter.card())
+    for path in sorted((tmp_path / "raw").rglob("*")):
+        if path.is_file():
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+            (path.parent / "__MACOSX").mkdir(exist_ok=True)
+            (path.parent / "__MACOSX" / f"._{path.name}").touch()
+    after = check_manifest(adapter.manifest(), adapter.card())
+    assert [row.sample_id for row in after.rows] == [row.sample_id for row in before.rows]
+    assert [row.values.get("_image") for row in after.rows] == [
+        row.values.get("_image") for row in before.rows
+    ]
+    assert after.rejected == before.rejected
+
+
+def test_an_archive_is_told_to_be_unpacked(tmp_path):
+    (tmp_path / "papila.zip").touch()
+    for raw, message in (
+        (tmp_path / "papila.zip", "is a file, not a folder"),
+        (tmp_path, "it holds papila.zip"),
+    ):
+        with pytest.raises(UserError, match=message):
+            make_adapter("papila", {"raw": raw}).manifest()
