@@ -50,16 +50,15 @@ def resize_area(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np
 
 
 def _factor(source: int, target: int) -> float:
-    return 1.0 / (
-        target / source
-    )  # the double division of OpenCV: its last bit can decide whether a factor is whole
+    # OpenCV divides twice, and the last bit can decide whether a factor is whole.
+    return 1.0 / (target / source)
 
 
 def _block_means(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     down, across = image.shape[0] // height, image.shape[1] // width
     sums = image.reshape(height, down, width, across).sum(axis=(1, 3), dtype=np.int32)
     if (down, across) == (2, 2):
-        return ((sums + 2) >> 2).astype(np.uint8)  # halves up here, to even elsewhere
+        return np.asarray((sums + 2) >> 2, dtype=np.uint8)  # halves up here, to even elsewhere
     return _rounded(sums.astype(np.float32) * np.float32(1.0 / (down * across)))
 
 

@@ -117,6 +117,7 @@ def build_bert() -> nn.Module:
     """Build Bio_ClinicalBERT without its pooler, its weights not yet filled."""
     from transformers import BertConfig, BertModel
 
-    config = BertConfig(vocab_size=_WORD_PIECES, attn_implementation="eager")
+    made: Any = BertConfig  # its declared arguments lack the one of its base
+    config = made(vocab_size=_WORD_PIECES, attn_implementation="eager")
     network: nn.Module = BertModel(config, add_pooling_layer=False)
     return network
