@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluator.models.registry import default_registry
+from evaluator.models.registry import Registry, default_registry
 from evaluator.models.weights import LocatedWeights, MissingWeights, locate
 from jobs.combination import Combination
 from jobs.kinds import USAGES, family, measure
@@ -92,7 +92,7 @@ def check_names(study: Study, options: PlanOptions) -> None:
         Names the nearest names that exist.
     """
     registry = default_registry()
-    models = [registry.card(entry.name).name for entry in study.models]
+    models = [_model_name(registry, entry) for entry in study.models]
     if study.measure.baseline not in (None, *models):
         raise unknown_name("model of measure.baseline:", str(study.measure.baseline), models)
     for name in study.measure.standardize:
@@ -196,6 +196,14 @@ def _joined(old: Task | None, new: Task) -> Task:
     return replace(new, parts=tuple(dict.fromkeys([*old.parts, *new.parts])))
 
 
+def _model_name(registry: Registry, entry: ModelEntry) -> str:
+    """Return the model's own name; one that is described by files which are not here keeps the study's, see :func:`_models`."""
+    try:
+        return registry.card(entry.name).name
+    except MissingWeights:
+        return entry.name
+
+
 def _models(
     study: Study, options: PlanOptions, hashes: Path | None
 ) -> tuple[dict[str, tuple[ModelCard, LocatedWeights]], list[str]]:
@@ -203,7 +211,12 @@ def _models(
     found: dict[str, tuple[ModelCard, LocatedWeights]] = {}
     blocked: list[str] = []
     for entry in study.models:
-        card = _with_file(registry.card(entry.name), entry)
+        try:
+            card = _with_file(registry.card(entry.name), entry)
+        except MissingWeights as error:  # a repository that is described by its files, which are not here
+            if fnmatch.fnmatch(entry.name, options.models):
+                blocked.append(str(error))
+            continue
         if not fnmatch.fnmatch(card.name, options.models):
             continue
         if card.name in found:

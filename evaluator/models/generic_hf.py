@@ -37,6 +37,14 @@ _WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+#: What must be here before a name can be described; indexes of weights among it, because they say which files there are.
+_DESCRIPTIONS = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+)
 _INTERPOLATIONS: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
 #: A vocabulary of this size is Gemma's, which SigLIP 2 uses.
 _GEMMA_WORDS = 256000
@@ -70,6 +78,35 @@ class _Place(NamedTuple):
         if not isinstance(value, dict):
             raise UserError(f"{path} must hold a table, got {type(value).__name__}. Get it again.")
         return value
+
+
+def fetch_description(name: str) -> None:
+    """Get the files that describe a repository from the hub into its cache; other names than ``hf:REPO`` are left alone.
+
+    Parameters
+    ----------
+    name
+        Name of a model.
+
+    Raises
+    ------
+    MissingWeights
+        If the repository has no ``config.json``, or the hub cannot be reached.
+    """
+    family, _, repository = name.partition(":")
+    if family != "hf" or not repository or "@" in repository:
+        return
+    from huggingface_hub import hf_hub_download
+
+    for file in _DESCRIPTIONS:
+        try:
+            hf_hub_download(repository, file)
+        except Exception as error:
+            if file == "config.json":
+                cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise MissingWeights(
+                    f"config.json of {name!r} cannot be had from https://huggingface.co/{repository}. The hub answered: {cause}"
+                ) from error
 
 
 def hf_card(rest: str) -> ModelCard:
@@ -153,7 +190,7 @@ def _required(place: _Place, file: str) -> dict[str, Any]:
         raise MissingWeights(f"{file} of 'hf:{place.repository}' not found in {place.folder}. Copy it there.")
     raise MissingWeights(
         f"{file} of 'hf:{place.repository}' is not in the Hugging Face cache of this machine. With a network, "
-        f"'hf download {place.repository}' gets the repository; or copy it and name the folder: "
+        f"'fairray models fetch hf:{place.repository}' gets what is needed; or copy the repository and name the folder: "
         f"'hf:{place.repository}@FOLDER'."
     )
 

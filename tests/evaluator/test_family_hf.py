@@ -205,6 +205,17 @@ def test_one_image_keeps_its_batch_axis_and_a_second_load_gives_the_same(tmp_pat
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_gives_float32_features_close_to_full_precision(tmp_path, name):
+    model, state = loaded(name, tmp_path)
+    half = load_model(model.card, place(model.card, state, tmp_path), precision="bf16")
+    pixels = pixels_for(model.card)
+    full, found = model.encode(pixels).features, half.encode(pixels).features
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, full)
+    assert torch.nn.functional.cosine_similarity(found, full).min() > 0.99
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_full_size_network_has_the_names_and_shapes_of_the_published_file(name):
     card = CARDS[name]
     with torch.device("meta"):

@@ -9,7 +9,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from evaluator.models.card import Preprocessing
-from evaluator.models.generic_hf import hf_card
+from evaluator.models.generic_hf import fetch_description, hf_card
 from evaluator.models.loading import load_model
 from evaluator.models.preprocess import normalise
 from evaluator.models.registry import default_registry
@@ -219,7 +219,7 @@ def test_repository_in_the_hubs_cache_is_used_without_asking_the_hub(tmp_path, c
 
 def test_repository_that_is_not_here_is_named_with_what_to_do(cache):
     with pytest.raises(
-        MissingWeights, match=r"config\.json of 'hf:org/repo'.*'hf download org/repo'.*@FOLDER"
+        MissingWeights, match=r"config\.json of 'hf:org/repo'.*'fairray models fetch hf:org/repo'.*@FOLDER"
     ):
         REGISTRY.card("hf:org/repo")
     with pytest.raises(MissingWeights, match=r"config\.json of 'hf:org/repo' not found in /nowhere"):
@@ -360,3 +360,48 @@ def test_preprocessing_in_the_younger_file_is_read(tmp_path):
     (tmp_path / "processor_config.json").unlink()
     with pytest.raises(MissingWeights, match=r"preprocessor_config\.json of 'hf:org/repo' not found"):
         hf_card(f"org/repo@{tmp_path}")
+
+
+def test_fetching_gets_the_description_first(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    saved("ViTModel", tmp_path)
+    asked = []
+
+    def hub(repository, file):
+        asked.append((repository, file))
+        if not (tmp_path / file).exists():
+            raise OSError("404 not there\nmore text")
+        return str(tmp_path / file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub)
+    fetch_description("hf:org/repo")
+    assert {file for _, file in asked} >= {
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors.index.json",
+    }
+    asked.clear()
+    for other in ("clip-vit-b32", "timm:resnet18", f"hf:org/repo@{tmp_path}"):
+        fetch_description(other)
+    assert asked == []
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(MissingWeights, match=r"config\.json of 'hf:org/repo' cannot be had.*404 not there$"):
+        fetch_description("hf:org/repo")
+
+
+def test_texts_of_a_repository_equal_the_librarys_own(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    made = saved("CLIPModel", tmp_path)
+    words = {"<|startoftext|>": 1, "<|endoftext|>": 2, "chest": 3, "x-ray": 4, "edema": 5, "?": 0}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    card = hf_card(f"org/repo@{tmp_path}")
+    model = load_model(card, locate(card))
+    # The end mark's number is 2 here, for which the library takes the largest number of a text instead.
+    ids = torch.tensor([[1, 3, 4, 2, 2, 2, 2, 2, 2, 2], [1, 5, 2, 2, 2, 2, 2, 2, 2, 2]])
+    with torch.inference_mode():
+        expected = made.text_projection(made.text_model(input_ids=ids).pooler_output)
+    torch.testing.assert_close(model.encode_text(["chest x-ray", "edema"]), expected, rtol=1e-5, atol=1e-5)

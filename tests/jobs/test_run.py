@@ -171,12 +171,13 @@ def test_a_model_with_missing_weights_is_reported_and_the_others_run(finished, t
     mixed = {
         **values,
         "store": str(tmp_path / "store"),
-        "models": ["tiny-clip", "sam-vit-b"],
+        "models": ["tiny-clip", "sam-vit-b", "hf:nobody/absent"],
         "usages": {"zero_shot": {}},
     }
     outcome = run(mixed)
     assert outcome.exit == Exit.FAILURES
     assert any("sam_vit_b_01ec64.pth" in message for message in outcome.messages)
+    assert any("config.json of 'hf:nobody/absent'" in message for message in outcome.messages)
     assert set(outcome.tables.metrics.model) == {"tiny-clip"}
 
 

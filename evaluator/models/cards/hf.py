@@ -26,6 +26,8 @@ _SIGMOID = (
     "Trained pair by pair (sigmoid): scores over several classes are the soft-max of the same logits, see the documentation of "
     "zero-shot."
 )
+#: All English SigLIP models share one vocabulary; this repository has it as the file that is read here.
+_ENGLISH = "google/siglip-base-patch16-256"
 _GOOGLE = (
     "Trained on licensed medical images besides the public ones listed, among them fundus images of EyePACS."
 )
@@ -120,7 +122,6 @@ def _medsiglip() -> ModelCard:
         _siglip_config(_SO400M, 448, 14, vocabulary=32000),
         Preprocessing(448, "squash", "bicubic", *HALF),
         "siglip",
-        tokenizer="google/siglip-base-patch16-256",
         gflops=979.2,
         trained_on=_MEDICAL,
         licence=_FOUNDATIONS,
@@ -147,7 +148,6 @@ def _siglip(
     trained_on: tuple[str, ...],
     aliases: tuple[str, ...],
     notes: tuple[str, ...],
-    tokenizer: str | None = None,
     licence: str = "Apache-2.0",
     gated: bool = False,
 ) -> ModelCard:
@@ -164,7 +164,7 @@ def _siglip(
         dimension=width,
         projected=width,
         context_length=64,
-        tokenizer=TokenizerFile("tokenizer.json", tokenizer or hub),
+        tokenizer=TokenizerFile("tokenizer.json", hub if texts == "siglip2" else _ENGLISH),
         trained_on=trained_on,
         gflops=gflops,
         aliases=aliases,
@@ -266,7 +266,7 @@ def _dinov3() -> ModelCard:
             }
         },
         notes=(
-            "The publisher resizes in floating point, this program in whole levels of 0 to 255: pixels differ by half a level.",
+            "The publisher resizes in floating point, this program in whole levels of 0 to 255: pixels differ by rounding.",
         ),
     )
 
