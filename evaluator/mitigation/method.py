@@ -82,6 +82,10 @@ class Method:
         """Return the weights to end with instead of those of the best epoch; None for those."""
         return None
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader must know of this fit, a sentence each; asked for when training is over."""
+        return ()
+
 
 def sample_losses(logits: Tensor, classes: Tensor) -> Tensor:
     """Return the cross entropy ``[B]`` of every sample."""

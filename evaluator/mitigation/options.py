@@ -87,12 +87,51 @@ class DomainInd(MitigationOptions):
     name: Literal["domain_ind"] = "domain_ind"
 
 
+class Swad(MitigationOptions):
+    """Average the weights of all steps in a valley of the validation loss (SWAD, Cha et al. 2021).
+
+    Attributes
+    ----------
+    start
+        N_s: the valley starts at an epoch that is not undercut in so many epochs, itself included.
+    end
+        N_e: it ends before so many epochs in a row that are above it.
+    tolerance
+        r: above it is what exceeds the mean loss of the first `start` epochs by that share.
+    """
+
+    needs_groups: ClassVar[bool] = False
+    name: Literal["swad"] = "swad"
+    start: Annotated[int, Field(ge=2)] = 3
+    end: Annotated[int, Field(ge=1)] = 9
+    tolerance: Annotated[float, Field(ge=0)] = 0.05
+
+
+class Sam(MitigationOptions):
+    """Descend the largest loss near the weights (SAM, Foret et al. 2021).
+
+    Attributes
+    ----------
+    rho
+        How near.
+    adaptive
+        Whether a weight's own size is the unit (ASAM, Kwon et al. 2021).
+    """
+
+    needs_groups: ClassVar[bool] = False
+    name: Literal["sam"] = "sam"
+    rho: Annotated[float, Field(gt=0)] = 0.05
+    adaptive: bool = False
+
+
 def _named(value: Any) -> Any:
     return {"name": value.lower().replace("-", "_")} if isinstance(value, str) else value
 
 
 #: One method, as a study may write it.
 Mitigation = Annotated[
-    Annotated[Erm | Resampling | Reweighting | GroupDro | DomainInd, Field(discriminator="name")],
+    Annotated[
+        Erm | Resampling | Reweighting | GroupDro | DomainInd | Swad | Sam, Field(discriminator="name")
+    ],
     BeforeValidator(_named),
 ]

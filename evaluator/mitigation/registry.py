@@ -14,6 +14,8 @@ _METHODS = {
     "reweighting": "rebalancing:ReweightingMethod",
     "group_dro": "group_dro:GroupDroMethod",
     "domain_ind": "domain_ind:DomainIndMethod",
+    "swad": "swad:SwadMethod",
+    "sam": "sam:SamMethod",
 }
 
 

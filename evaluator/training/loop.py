@@ -38,11 +38,14 @@ class Trained:
         The chosen epoch, counted from 1; 0 where there is nothing to train.
     val_losses
         Mean cross entropy of the validation rows after each epoch; of the head as it is where there is nothing to train.
+    notes
+        What the method says of this fit.
     """
 
     head: Head
     epoch: int
     val_losses: tuple[float, ...]
+    notes: tuple[str, ...] = ()
 
 
 def train(
@@ -103,7 +106,7 @@ def train(
         final = method.final_state()
         head.load_state_dict(best[2] if final is None else final)
         head.eval()
-    return Trained(head, best[1], tuple(losses))
+    return Trained(head, best[1], tuple(losses), method.notes())
 
 
 def batches(rows: TrainingRows, method: Method, size: int, *, seed: int, epoch: int) -> Iterator[Batch]:

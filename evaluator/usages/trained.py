@@ -176,7 +176,7 @@ def fit(
         "epoch": trained.epoch,
         "val_losses": list(trained.val_losses),
         "seed": seed,
-        "notes": notes,
+        "notes": [*notes, *trained.notes],
     }
     return TrainedHead(trained.head, tuple(int(k) for k in seen), plan, details)
 
