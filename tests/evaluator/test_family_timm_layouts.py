@@ -439,6 +439,14 @@ def test_checkpoint_with_an_unknown_tensor_in_its_encoder_is_refused(name, tmp_p
         load_model(card, placed(card, tmp_path, content))
 
 
+def test_retfounds_two_kinds_of_file_are_never_taken_for_each_other(tmp_path):
+    (_, masked), (_, distilled) = smallest("retfound-cfp"), smallest("retfound-dinov2-meh")
+    options = {"depth": 2, "embed_dim": 64, "num_heads": 4}
+    for name, content in (("retfound-dinov2-meh", masked), ("retfound-cfp", distilled)):
+        with pytest.raises(UserError, match=rf"model '{name}' do not fit.*missing: cls_token"):
+            features(small(REGISTRY.card(name), **options), tmp_path, content, None)
+
+
 def test_patches_of_another_size_are_another_networks(tmp_path):
     # DINOv2's own giant differs from Prov-GigaPath's in nothing else, and timm would resample it.
     options, shapes, *_ = SMALL["prov-gigapath"]

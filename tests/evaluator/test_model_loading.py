@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from evaluator.models.interfaces import ImageEncoder, PromptableSegmenter, VisionLanguageModel
 from evaluator.models.loading import load_model
 from evaluator.models.registry import default_registry
-from evaluator.models.weights import LocatedWeights, load_state, locate
+from evaluator.models.state import load_state
+from evaluator.models.weights import LocatedWeights, locate
 from shards.errors import UserError
 
 REGISTRY = default_registry(plugins=[])
