@@ -108,14 +108,17 @@ class Bucket:
         """Return a small object; None if there is none."""
         if self.size(name) is None:
             return None
-        with self._told("read", name), self._system.open_input_stream(self._path(name)) as stream:
+        with (
+            self._told("read", name),
+            self._system.open_input_stream(self._path(name), compression=None) as stream,
+        ):
             return bytes(stream.read())
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small object."""
         with self._told("write", name):
             self._make_parent(name)
-            with self._system.open_output_stream(self._path(name)) as stream:
+            with self._system.open_output_stream(self._path(name), compression=None) as stream:
                 stream.write(data)
 
     def remove(self, name: str) -> None:
@@ -128,7 +131,7 @@ class Bucket:
         """Copy a file up; the object appears when all of it is there."""
         with self._told("write", name), path.open("rb") as source:
             self._make_parent(name)
-            with self._system.open_output_stream(self._path(name)) as stream:
+            with self._system.open_output_stream(self._path(name), compression=None) as stream:
                 shutil.copyfileobj(source, stream, 1 << 22)
 
     def download(self, name: str, path: Path, sha256: str | None = None) -> None:
@@ -155,7 +158,10 @@ class Bucket:
             ) from error
 
     def _blocks(self, name: str) -> Iterator[bytes]:
-        with self._told("read", name), self._system.open_input_stream(self._path(name)) as stream:
+        with (
+            self._told("read", name),
+            self._system.open_input_stream(self._path(name), compression=None) as stream,
+        ):
             while block := stream.read(1 << 22):
                 yield block
 

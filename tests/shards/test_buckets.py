@@ -1,5 +1,6 @@
 """Datasets in an object store; the store is a folder behind the same interface (``file://``) that pyarrow gives for S3."""
 
+import gzip
 import json
 import os
 import shutil
@@ -160,6 +161,24 @@ def test_raw_data_is_brought_from_a_bucket_once(address, many, tmp_path, files_o
         "source": "https://doi.org/x",
         "targets": ("a",),
     }
+
+
+def test_packed_files_stay_packed_on_their_way(tmp_path):
+    packed = {
+        "admissions.csv.gz": gzip.compress(b"subject_id,race\n1,WHITE\n"),
+        "scan.nii.gz": gzip.compress(b"n"),
+    }
+    for name, data in packed.items():
+        (tmp_path / "raw").mkdir(exist_ok=True)
+        (tmp_path / "raw" / name).write_bytes(data)
+    folder = brought(f"file://{tmp_path}/raw")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == packed
+    bucket = Bucket(f"file://{tmp_path}/up")
+    for name, data in packed.items():
+        bucket.upload(folder / name, name)
+        bucket.write(f"2-{name}", data)
+        assert (tmp_path / "up" / name).read_bytes() == (tmp_path / "up" / f"2-{name}").read_bytes() == data
+        assert bucket.read(name) == data
 
 
 def test_what_is_not_there_is_named(address, tmp_path):
