@@ -124,6 +124,20 @@ class Sam(MitigationOptions):
     adaptive: bool = False
 
 
+class Fin(MitigationOptions):
+    """Normalise the representation by group, also that of a sample that is predicted (FIN, Luo et al. 2024).
+
+    Attributes
+    ----------
+    momentum
+        m: share of the representation as it was.
+    """
+
+    groups_at_test: ClassVar[bool] = True
+    name: Literal["fin"] = "fin"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
 def _named(value: Any) -> Any:
     return {"name": value.lower().replace("-", "_")} if isinstance(value, str) else value
 
@@ -131,7 +145,7 @@ def _named(value: Any) -> Any:
 #: One method, as a study may write it.
 Mitigation = Annotated[
     Annotated[
-        Erm | Resampling | Reweighting | GroupDro | DomainInd | Swad | Sam, Field(discriminator="name")
+        Erm | Resampling | Reweighting | GroupDro | DomainInd | Swad | Sam | Fin, Field(discriminator="name")
     ],
     BeforeValidator(_named),
 ]

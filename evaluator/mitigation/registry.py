@@ -16,6 +16,7 @@ _METHODS = {
     "domain_ind": "domain_ind:DomainIndMethod",
     "swad": "swad:SwadMethod",
     "sam": "sam:SamMethod",
+    "fin": "fin:FinMethod",
 }
 
 

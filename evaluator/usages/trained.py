@@ -92,12 +92,15 @@ class TrainedHead:
         What it was made by.
     details
         Plain values: chosen epoch, validation losses, notes.
+    groups_at_test
+        Whether predictions are told the samples' groups; no other method sees them.
     """
 
     head: Head
     seen: tuple[int, ...]
     plan: HeadPlan
     details: Mapping[str, object]
+    groups_at_test: bool = False
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
         """Return the weights as named arrays; what is no array is UTF-8 JSON in ``details_json`` (uint8)."""
@@ -178,7 +181,7 @@ def fit(
         "seed": seed,
         "notes": [*notes, *trained.notes],
     }
-    return TrainedHead(trained.head, tuple(int(k) for k in seen), plan, details)
+    return TrainedHead(trained.head, tuple(int(k) for k in seen), plan, details, method.groups_at_test)
 
 
 def predict_table(
@@ -210,9 +213,10 @@ def predict_table(
     features = builder.features(trained.plan.column).astype(np.float32)
     usable = [status == "ok" for status in rows["status"].to_pylist()]
     samples = [one for one, ok in zip(rows["sample_id"].to_pylist(), usable, strict=True) if ok]
+    told = groups if trained.groups_at_test else SampleGroups()
     logits = np.zeros((len(features), len(target.classes)))
     if len(features):
-        logits[:, list(trained.seen)] = logits_of(trained.head, features, groups.of(samples))
+        logits[:, list(trained.seen)] = logits_of(trained.head, features, told.of(samples))
     absent = sorted(set(range(len(target.classes))) - set(trained.seen))
     return builder.table(logits, absent)
 

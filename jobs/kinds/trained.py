@@ -74,9 +74,16 @@ def plan(usage: TrainedUsage, combination: Combination, options: FitOptions) -> 
 
 
 def left_out(combination: Combination, options: FitOptions) -> Iterator[str]:
-    """Say which methods cannot be trained on a dataset."""
+    """Say which methods cannot be trained on a dataset, and which need the groups of the samples that they predict."""
     needy = [method.label for method in options.methods if method.needs_groups]
-    if needy and _rule(combination, options) is None:
+    rule = _rule(combination, options)
+    told = [method.label for method in options.methods if method.groups_at_test]
+    if told and rule is not None:
+        yield (
+            f"{combination.name}: mitigation {', '.join(told)} is told the group (by {rule.name}) of every sample that it "
+            "predicts, which other methods are not; compare it only where that is known when the model is used."
+        )
+    if needy and rule is None:
         known = ", ".join(rule.name for rule in combination.groups) or "none"
         yield (
             f"{combination.name} has no groups of {options.grouped_by!r} (the study's attributes that it has: {known}): "

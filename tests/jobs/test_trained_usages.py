@@ -76,6 +76,18 @@ def test_a_dataset_without_the_groups_is_trained_without_the_methods_that_need_t
     assert "resampling, group_dro:eta=0.1" in told
 
 
+def test_a_method_that_is_told_groups_when_it_predicts_runs_and_is_said_to_be(values, tmp_path):
+    values["usages"]["mlp_probe"] |= {"seeds": 1, "mitigation": ["erm", "fin"]}
+    _, plan = tasks(values)
+    (said,) = [line for line in plan.skipped if "fin" in line]
+    assert said.startswith("cxr: mitigation fin is told the group (by sex) of every sample that it predicts")
+    assert run(values).exit == Exit.COMPLETE
+    table = pq.read_table(tmp_path / "store" / "metrics" / "small.parquet")
+    assert set(table["mitigation"].to_pylist()) == {"erm", "fin"}
+    values["usages"]["mlp_probe"] |= {"mitigation": ["erm", "domain_ind"]}
+    assert not [line for line in tasks(values)[1].skipped if "predicts" in line]
+
+
 def test_a_misspelt_method_is_refused_with_its_place(values):
     values["usages"]["mlp_probe"]["mitigation"] = ["resampling", "grup_dro"]
     with pytest.raises(UserError, match=r"usages\.mlp_probe.*mitigation.*group_dro"):
