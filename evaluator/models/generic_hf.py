@@ -136,7 +136,7 @@ def hf_card(rest: str) -> ModelCard:
 
 
 def _card(rest: str, place: _Place, architecture: str, config: Mapping[str, Any]) -> ModelCard:
-    from evaluator.models.families.hf import numbers
+    from evaluator.models.families.hf import feature, numbers
 
     own = numbers(architecture, config)
     options: dict[str, Any] = {"config": own}
@@ -152,7 +152,7 @@ def _card(rest: str, place: _Place, architecture: str, config: Mapping[str, Any]
         preprocessing=_preprocessing(place, own.get("vision_config", own), architecture),
         licence=_UNKNOWN,
         abilities=frozenset({"encode"} if text is None else {"encode", "text"}),
-        feature="vector of the image as the architecture has it, before any projection",
+        feature=feature(architecture, own),
         dimension=0,
         context_length=None if text is None else text["max_position_embeddings"],
         tokenizer=None if text is None else TokenizerFile("tokenizer.json", place.repository),

@@ -405,3 +405,90 @@ def test_texts_of_a_repository_equal_the_librarys_own(tmp_path):
     with torch.inference_mode():
         expected = made.text_projection(made.text_model(input_ids=ids).pooler_output)
     torch.testing.assert_close(model.encode_text(["chest x-ray", "edema"]), expected, rtol=1e-5, atol=1e-5)
+
+
+def crop(side, **rest):
+    square = {"height": side, "width": side}
+    return {
+        **rest,
+        "do_center_crop": True,
+        "crop_size": square,
+        "size": {"shortest_edge": side},
+        "resample": 3,
+    }
+
+
+HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+#: The publishers' own descriptions: config.json as far as it differs from the library's defaults, preprocessor_config.json.
+PUBLISHED = {
+    "plip": (
+        {"architectures": ["CLIPModel"], "text_config": {}, "vision_config": {}},
+        {
+            **CLIP_PIXELS,
+            "size": 224,
+            "crop_size": 224,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+        },
+    ),
+    "siglip-b16-224": (
+        {"architectures": ["SiglipModel"], "model_type": "siglip", "text_config": {}, "vision_config": {}},
+        {**HALF, "size": {"height": 224, "width": 224}, "resample": 3},
+    ),
+    "siglip2-b16-224": (
+        {"model_type": "siglip", "text_config": {"vocab_size": 256000}, "vision_config": {}},
+        {**HALF, "size": {"height": 224, "width": 224}, "resample": 2},
+    ),
+    "medsiglip-448": (
+        {
+            "architectures": ["SiglipModel"],
+            "text_config": {
+                "hidden_size": 1152,
+                "intermediate_size": 4304,
+                "num_attention_heads": 16,
+                "num_hidden_layers": 27,
+                "projection_size": 1152,
+            },
+            "vision_config": {
+                "hidden_size": 1152,
+                "intermediate_size": 4304,
+                "num_attention_heads": 16,
+                "num_hidden_layers": 27,
+                "image_size": 448,
+                "patch_size": 14,
+            },
+        },
+        {**HALF, "size": {"height": 448, "width": 448}, "resample": 3, "rescale_factor": 0.00392156862},
+    ),
+    "rad-dino": (
+        {"architectures": ["Dinov2Model"], "image_size": 518, "model_type": "dinov2"},
+        crop(518, image_mean=[0.5307] * 3, image_std=[0.2583] * 3),
+    ),
+    "dinov3-vit-b16": (
+        {
+            "architectures": ["DINOv3ViTModel"],
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_attention_heads": 12,
+            "num_register_tokens": 4,
+        },
+        {
+            "size": {"height": 224, "width": 224},
+            "resample": 2,
+            "do_center_crop": None,
+            "image_mean": [0.485, 0.456, 0.406],
+            "image_std": [0.229, 0.224, 0.225],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_named_models_are_what_their_publishers_descriptions_say(tmp_path, name):
+    config, pixels = PUBLISHED[name]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(pixels))
+    found, named = hf_card(f"org/repo@{tmp_path}"), REGISTRY.card(name)
+    assert found.identity() == named.identity()
+    assert (found.dimension, found.projected) == (named.dimension, named.projected)
+    assert found.gflops == pytest.approx(named.gflops, rel=0.01)

@@ -104,6 +104,9 @@ _ARCHITECTURES: dict[str, _Architecture] = {
     ),
 }
 
+#: Towers without a class token; with a head they pool by attention.
+_WITHOUT_TOKEN = ("SiglipVisionModel", "Aimv2VisionModel")
+
 #: How SigLIP's texts are written before they are cut into tokens, and the marks around every text, by name of the rule.
 _TEXT_RULES: dict[str, tuple[Callable[[str], str], tuple[str | None, str], str]] = {
     "clip": (str, ("<|startoftext|>", "<|endoftext|>"), "<|endoftext|>"),
@@ -169,6 +172,19 @@ def build(card: ModelCard) -> nn.Module:
     return network
 
 
+def feature(architecture: str, config: Mapping[str, Any]) -> str:
+    """Say which vector of an image a network gives as its features, for the card."""
+    if architecture == "CLIPModel":
+        return "class token after the last norm, before the projection"
+    if architecture == "SiglipModel":
+        return "attention-pooled vector, shared with texts"
+    if config.get("vision_use_head") or config.get("use_head"):
+        return "attention-pooled vector"
+    if architecture in _WITHOUT_TOKEN:
+        return "mean over all patches after the last norm"
+    return "class token after the last norm"
+
+
 def image_tower(card: ModelCard, network: Any) -> Tower:
     """Return a function from normalised pixels to features before and after the projection.
 
@@ -196,7 +212,7 @@ def image_tower(card: ModelCard, network: Any) -> Tower:
     config = card.options["config"]
     if config.get("vision_use_head") or config.get("use_head"):
         return lambda pixels: (network(pixel_values=pixels).pooler_output, None)
-    if card.architecture in ("SiglipVisionModel", "Aimv2VisionModel"):
+    if card.architecture in _WITHOUT_TOKEN:
         return lambda pixels: (network(pixel_values=pixels).last_hidden_state.mean(dim=1), None)
     return lambda pixels: (network(pixel_values=pixels).last_hidden_state[:, 0], None)
 
@@ -331,14 +347,15 @@ def _only(kind: _Architecture, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _configuration(architecture: str, values: Mapping[str, Any]) -> Any:
-    """Build the configuration. SigLIP's text tower has no use for numbers of special tokens, whose defaults are CLIP's."""
+    """Build the configuration. Numbers of special tokens only serve generation; of CLIP's, that of the end mark is used."""
     import transformers
     from huggingface_hub.errors import StrictDataclassError
 
     kind = _kind(architecture)
     given = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
-    if architecture == "SiglipModel":
-        unused = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+    if "text_config" in kind.numbers:
+        ends = () if architecture == "CLIPModel" else ("eos_token_id",)
+        unused = dict.fromkeys(("bos_token_id", "pad_token_id", *ends))
         given["text_config"] = {**given.get("text_config", {}), **unused}
     try:
         return getattr(transformers, kind.config)(**given, attn_implementation="sdpa")
