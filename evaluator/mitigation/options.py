@@ -138,6 +138,49 @@ class Fin(MitigationOptions):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
+class Fis(MitigationOptions):
+    """Weigh a sample by its loss and by how far its group's losses lie from those of all (FIS, Luo et al. 2023).
+
+    Attributes
+    ----------
+    c
+        Share of the group's weight; the rest is the sample's own.
+    tau
+        Temperature of both.
+    kappa
+        Mean of the weights.
+    fresh
+        Samples that are drawn of each group in every step.
+    """
+
+    name: Literal["fis"] = "fis"
+    c: Annotated[float, Field(ge=0, le=1)] = 0.5
+    tau: Annotated[float, Field(gt=0)] = 1.0
+    kappa: Annotated[float, Field(gt=0)] = 1.0
+    fresh: Annotated[int, Field(ge=1)] = 128
+
+
+class FairClip(MitigationOptions):
+    """Let the similarity of images with their texts be distributed alike in all groups (FairCLIP, Luo et al. 2024).
+
+    For heads made of texts.
+
+    Attributes
+    ----------
+    variant
+        The formula: that of the paper.
+    lambda_fair
+        Coefficient of the distances.
+    fresh
+        Samples that are drawn of each group in every step.
+    """
+
+    name: Literal["fairclip"] = "fairclip"
+    variant: Literal["paper"] = "paper"
+    lambda_fair: Annotated[float, Field(ge=0)] = 100.0
+    fresh: Annotated[int, Field(ge=1)] = 32
+
+
 def _named(value: Any) -> Any:
     return {"name": value.lower().replace("-", "_")} if isinstance(value, str) else value
 
@@ -145,7 +188,8 @@ def _named(value: Any) -> Any:
 #: One method, as a study may write it.
 Mitigation = Annotated[
     Annotated[
-        Erm | Resampling | Reweighting | GroupDro | DomainInd | Swad | Sam | Fin, Field(discriminator="name")
+        Erm | Resampling | Reweighting | GroupDro | DomainInd | Swad | Sam | Fin | Fis | FairClip,
+        Field(discriminator="name"),
     ],
     BeforeValidator(_named),
 ]

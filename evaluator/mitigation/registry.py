@@ -17,6 +17,8 @@ _METHODS = {
     "swad": "swad:SwadMethod",
     "sam": "sam:SamMethod",
     "fin": "fin:FinMethod",
+    "fis": "fis:FisMethod",
+    "fairclip": "fairclip:FairClipMethod",
 }
 
 

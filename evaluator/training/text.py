@@ -50,6 +50,10 @@ class TextLogits(nn.Module):
         """Return logits ``[B, C]`` of ``[B, P]``."""
         return self.scale * normalize(features, dim=1) @ normalize(self.weights, dim=1).T + self.bias
 
+    def cosines(self, features: Tensor) -> Tensor:
+        """Return the similarities ``[B, C]`` in [-1, 1] of which the logits are made."""
+        return normalize(features, dim=1) @ normalize(self.weights, dim=1).T
+
 
 class Adapter(nn.Module):
     """The bottleneck of CLIP-Adapter with its residual.

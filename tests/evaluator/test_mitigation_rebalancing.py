@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
-from training_rows import RECIPE, batch_of, linear_head, unfair_rows
+from training_rows import RECIPE, Fixed, batch_of, linear_head, unfair_rows
 
 from evaluator.mitigation.method import Method, mean_loss
 from evaluator.mitigation.options import GroupDro, Resampling, Reweighting
@@ -77,14 +77,6 @@ def dro(eta=0.01, adjustment=0.0, groups=3):
     method = make_method(GroupDro(eta=eta, adjustment=adjustment))
     method.prepare(linear_head(), rows)
     return method
-
-
-class Fixed(torch.nn.Module):
-    """A head whose sample k of class 0 has the loss that feature 0 says."""
-
-    def forward(self, features, groups):
-        wanted = features[:, 0]
-        return torch.stack([torch.zeros_like(wanted), torch.log(torch.expm1(wanted))], dim=1)
 
 
 def test_group_weights_are_those_of_the_paper():

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from evaluator.mitigation.registry import _METHODS
 from jobs.plan import PlanOptions, make_plan
 from jobs.run import Exit, RunOptions, run_study
 from jobs.study import parse_study
@@ -86,6 +87,23 @@ def test_a_method_that_is_told_groups_when_it_predicts_runs_and_is_said_to_be(va
     assert set(table["mitigation"].to_pylist()) == {"erm", "fin"}
     values["usages"]["mlp_probe"] |= {"mitigation": ["erm", "domain_ind"]}
     assert not [line for line in tasks(values)[1].skipped if "predicts" in line]
+
+
+def test_every_method_runs_in_a_study_by_its_name(values, tmp_path):
+    for_texts = ["domain_ind", "fairclip", "fin"]
+    small = {"epochs": 2, "seeds": 1, "mitigate": "sex"}
+    names = sorted(set(_METHODS) - {"fairclip"})
+    values["attributes"] = {"sex": {}}
+    values["usages"] = {
+        "mlp_probe": {**small, "hidden": 8, "mitigation": names},
+        "prototype_tuning": {**small, "mitigation": for_texts},
+    }
+    assert run(values).exit == Exit.COMPLETE
+    table = pq.read_table(tmp_path / "store" / "metrics" / "small.parquet").to_pandas()
+    areas = table[(table["group"] == "all") & (table["metric"] == "auc") & (table["split"] == "test")]
+    assert set(areas.loc[areas["usage"] == "mlp_probe", "mitigation"]) == set(names)
+    assert set(areas.loc[areas["usage"] == "prototype_tuning", "mitigation"]) == set(for_texts)
+    assert areas["value"].between(0, 1).all()
 
 
 def test_a_misspelt_method_is_refused_with_its_place(values):
