@@ -109,9 +109,12 @@ def _attribute(attribute: AttributeAudit, audit: Audit, card: DatasetCard) -> It
     text = "Known for all samples."
     if attribute.unknown:
         text = f"Unknown for {_n(attribute.unknown, 'sample')} ({_share(attribute.unknown, audit.samples)}): {splits}."
+    of_images = attribute.contradictory > 0.5 * audit.subjects  # the eye, the view, the camera
     if attribute.contradictory:
-        text += f" {_n(attribute.contradictory, card.subject)} with more than one value."
-    yield Finding(name, text, attribute.contradictory > 0 or attribute.unknown > 0.05 * audit.samples)
+        text += f" {_n(attribute.contradictory, card.subject)} with more than one value"
+        text += f": it is a property of images rather than of {card.subject}s." if of_images else "."
+    doubtful = attribute.contradictory > 0 and not of_images
+    yield Finding(name, text, doubtful or attribute.unknown > 0.05 * audit.samples)
     binary = [target for target in card.targets if target.positive is not None]
     for target in binary if len(binary) <= _MOST_TARGETS else ():
         yield from _positives(attribute, target)

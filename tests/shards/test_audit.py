@@ -241,6 +241,15 @@ def test_people_with_two_values_of_a_category_are_told():
     assert notable(found) >= {"sex"}
 
 
+def test_what_differs_within_most_people_is_of_their_images_and_no_contradiction():
+    made = rows(30, per_subject=2)
+    for number, row in enumerate(made):
+        row["sex"] = ("left", "right")[number % 2]
+    found = audit(CARD, made, [])
+    assert "sex" not in notable(found)
+    assert "15 patients with more than one value: it is a property of images" in texts(found, "sex")[0]
+
+
 def test_numbers_are_cut_into_quarters_of_the_subjects():
     ages = [20.0] * 50 + [float(age) for age in range(20, 60)]  # one person with fifty-one images
     made = rows(90, age=ages, subject_id=lambda n: "p" if n < 51 else f"p{n}")

@@ -50,11 +50,13 @@ def test_all_kinds_of_tables_say_the_same(table, name):
 
 
 def test_unknown_is_null_and_never_a_class_or_group(table):
-    raw = ["yes", "Unknown", "no", "N/A", "", " nan ", "yes", "NULL"]
+    raw = ["yes", "Unknown", "no", "N/A", "", " nan ", "yes", "NULL", "#N/A", "<NA>"]
     adapter = table({"y": raw, "sex": raw}, attributes=["sex"])
     assert adapter.card().targets[0].classes == ("no", "yes")
     assert (
-        values(adapter, "y") == values(adapter, "sex") == ["yes", None, "no", None, None, None, "yes", None]
+        values(adapter, "y")
+        == values(adapter, "sex")
+        == ["yes", None, "no", None, None, None, "yes", None, None, None]
     )
 
 
@@ -417,7 +419,7 @@ def test_what_is_no_age_is_refused_unless_it_is_unknown_or_of_another_unit(table
 def test_one_target_or_attribute_needs_no_brackets_and_yes_needs_quotes(table):
     adapter = table({"y": ["1", "0"], "sex": ["f", "m"]}, targets="y", attributes="sex")
     assert [one.name for one in (*adapter.card().targets, *adapter.card().attributes)] == ["y", "sex"]
-    with pytest.raises(UserError, match="write yes, no, true and false in quotes"):
+    with pytest.raises(UserError, match="write yes, no, true and false in quotes: YAML"):
         table({"y": ["yes", "no"]}, targets={"y": {"positive": True}})
 
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 #: Texts that stand for an unknown value, as an empty cell does, unless the user says otherwise.
-UNKNOWN_VALUES = ("unknown", "n/a", "na", "nan", "null", "none")
+UNKNOWN_VALUES = ("unknown", "n/a", "na", "nan", "null", "none", "#n/a", "<na>", "nat")
 
 
 def _text(value: Any) -> Any:
     """Return what stands in a cell for a number that YAML made of it; yes and no need quotes, which the message says."""
     if isinstance(value, bool):
-        raise ValueError("write yes, no, true and false in quotes, as they are numbers of logic in YAML")
+        raise ValueError("write yes, no, true and false in quotes: YAML takes them for truth values")
     return str(value) if isinstance(value, int | float) else value
 
 
