@@ -101,8 +101,11 @@ def normal(name: str) -> str:
 
 
 def same(first: str, second: str) -> bool:
-    """Return whether two names are the same but for case, blanks and underscores."""
-    return normal(first).replace("_", "") == normal(second).replace("_", "")
+    """Return whether two names are the same but for case, blanks and underscores; no name is the same as nothing."""
+    letters = normal(first).replace("_", "")
+    if not letters:  # nothing but signs, or the nameless column of row numbers that pandas writes
+        return first == second != ""
+    return letters == normal(second).replace("_", "")
 
 
 def is_unknown(text: str) -> bool:

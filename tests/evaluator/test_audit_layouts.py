@@ -385,3 +385,11 @@ def test_an_attribute_that_no_column_is_called_like_is_an_error_that_lists_the_c
 def test_of_two_columns_that_differ_in_case_only_the_exact_one_is_meant():
     frame = table().assign(SEX="x")
     assert "SEX" not in set(audited(frame, attributes=["sex"]).groups["attribute"])
+
+
+def test_nameless_column_of_row_numbers_changes_nothing(tmp_path):
+    path = tmp_path / "with_index.csv"
+    table().to_csv(path)
+    found = audited(path)
+    assert role(found, "score") == ("score",)
+    assert overall(found, "auc")["value"] == overall(audited(table()), "auc")["value"]
