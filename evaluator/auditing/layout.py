@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -162,7 +163,7 @@ def _unused(
     if not free:
         return ()
     likely = next((column for column in free if forms_groups(frame[column])), None)
-    return (Role(NOT_USED, tuple(free), "", "" if likely is None else f"--attributes {likely}"),)
+    return (Role(NOT_USED, tuple(free), "", "" if likely is None else f"--attributes {shlex.quote(likely)}"),)
 
 
 def _own(role: Role) -> Role:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evaluator.auditing import names
 from evaluator.auditing.columns import coded, is_list, is_number, numbers, shown
@@ -102,6 +102,11 @@ def find_problems(frame: pd.DataFrame, hints: Hints, taken: set[str]) -> Problem
     if second is None and preds:
         return _labels_only(frame, label, preds, said, "given")
     scores = given or _scores_of(label, _score_columns(frame, rest), rest)
+    if scores and all(_is_empty(frame[column]) for column in scores):
+        raise UserError(
+            f"no cell of {shown(scores)} holds a number, so there is nothing to measure. Fill in the scores, or name another"
+            " column with --score."
+        )
     if not scores:
         found = preds or [
             *names.named(rest, names.PRED),
@@ -110,8 +115,8 @@ def find_problems(frame: pd.DataFrame, hints: Hints, taken: set[str]) -> Problem
         if not found:
             likely = [column for column in rest if _has_fractions(frame[column])]
             raise Missing(
-                f"no column holds the scores for {label!r}: name it with --score (or predicted classes with --pred). Columns:"
-                f" {shown(list(frame.columns), 20)}.",
+                f"no column holds the scores for {label!r}: name it with --score (or predicted classes with --pred)."
+                f"{_called_like_scores(frame, rest)} Columns: {shown(list(frame.columns), 20)}.",
                 ("--score", *(likely[:1] or ["COLUMN"])),
             )
         return _labels_only(frame, label, found, said, "named like predicted classes; there are no scores")
@@ -138,6 +143,28 @@ def _score_columns(frame: pd.DataFrame, free: Sequence[str]) -> list[str]:
         hard = {*names.named(free, names.PRED), *(a.column for a in names.affixed(free, names.PRED))}
         scores = [column for column in free if column in hard and _has_fractions(frame[column])]
     return scores
+
+
+def _called_like_scores(frame: pd.DataFrame, columns: Sequence[str]) -> str:
+    """Say why columns that are called like scores hold none; empty text where there is none."""
+    called = [*names.named(columns, names.SCORE), *(a.column for a in names.affixed(columns, names.SCORE))]
+    told = [
+        f"{column!r} holds {read.strangers[0]!r}, which is no number"
+        if read.strangers
+        else f"{column!r} is empty"
+        for column in called
+        for read in [numbers(frame[column])]
+        if read.strangers or _is_empty(frame[column])
+    ]
+    return f" {'; '.join(told[:3])}." if told else ""
+
+
+def _is_empty(column: pd.Series[Any]) -> bool:
+    """Return whether no cell holds anything but spellings of not known."""
+    if is_list(column):
+        return False
+    read = numbers(column)
+    return not read.strangers and not bool((read.values == read.values).any())
 
 
 def _scores_of(label: str, scores: Sequence[str], free: Sequence[str]) -> list[str]:

@@ -109,6 +109,8 @@ def _two(name: str, found: tuple[str, ...]) -> Classes:
     negatives = [value for value in found if value.lower() in NEGATIVE]
     if len(found) == 1:
         return _lonely(name, found[0])
+    if positives == ["1"] and any(_above_one(value) for value in found):
+        positives, negatives = [], []  # 1 and 2: in many tables 2 is the finding
     if len(positives) == 1 and len(negatives) <= 1:
         positive = positives[0]
     elif not positives and len(negatives) == 1:
@@ -119,6 +121,13 @@ def _two(name: str, found: tuple[str, ...]) -> Classes:
         )
     negative = next(value for value in found if value != positive)
     return Classes(Target(name, (negative, positive), positive), {v: v for v in found}, "by its name")
+
+
+def _above_one(value: str) -> bool:
+    try:
+        return float(value) > 1.0
+    except ValueError:
+        return False
 
 
 def _lonely(name: str, only: str) -> Classes:

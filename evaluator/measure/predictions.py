@@ -73,12 +73,14 @@ def measure_predictions(
     frame = frame if mine.all() else frame[mine]
     scores = has_scores(frame)
     as_frame(frame, () if scores else ("predicted",), "predictions without scores")
+    # Where nothing at all was answered there are no decisions either: rows without a score.
+    decided = not scores and bool(frame["predicted"].notna().any())
     named = replace(keys, split=settings.split, target=target.name)
     cohort = gather(frame, attributes, groups, settings.split)
-    reading = read_scored(cohort.rows, target, cohort.usable, decided_only=not scores)
+    reading = read_scored(cohort.rows, target, cohort.usable, decided_only=decided)
     val = gather(frame, attributes, groups, "val")
     val_reading = read_scored(
-        val.rows, target, val.rows["status"].eq("ok").to_numpy(bool), decided_only=not scores
+        val.rows, target, val.rows["status"].eq("ok").to_numpy(bool), decided_only=decided
     )
     thresholds = _thresholds(reading, val_reading, settings)
     metrics = repertoire(reading, target, thresholds, settings)

@@ -84,7 +84,9 @@ def judge(
         told = reason_words(gap["reason"]) if isinstance(gap["reason"], str) else "not tested"
         return Finding(UNJUDGED, f"{what}: cannot be judged ({told}).")
     seen = f"groups differ by {_text(gap['raw'])}"  # where neither high nor low is better
-    if isinstance(gap["best_group"], str):
+    if _number(gap["raw"]) == 0.0:
+        seen = "groups have the same value"
+    elif isinstance(gap["best_group"], str):
         seen = f"{gap['best_group']} is better than {gap['worst_group']} by {_text(gap['raw'])}"
     chance = f"chance alone gives about {_text(gap['null_mean'])}"
     if p < alpha:

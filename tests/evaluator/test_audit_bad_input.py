@@ -258,3 +258,44 @@ def test_findings_of_their_own_names_are_not_mixed_with_others():
     with pytest.raises(UserError, match=r"others do not .score_other"):
         audited(frame)
     assert role(audited(findings()), "label") == ("nodule", "mass")
+
+
+def test_classes_called_1_and_2_are_not_taken_for_yes_and_no():
+    frame = table().assign(label=lambda t: t["label"] + 1)
+    with pytest.raises(
+        UserError, match="classes '1' and '2': say which one the score is for with --positive"
+    ):
+        audited(frame)
+    assert overall(audited(frame, positive="2"), "auc")["value"] > 0.5
+    assert overall(audited(frame.replace({"label": {1: -1, 2: 1}})), "auc")["value"] > 0.5
+
+
+def test_scores_that_are_all_empty_are_refused_and_never_called_decisions():
+    frame = table().assign(score=np.nan)
+    with pytest.raises(UserError, match="no cell of score holds a number"):
+        audited(frame, score="score")
+    with pytest.raises(UserError, match="'score' is empty"):
+        audited(frame)
+
+
+def test_a_column_called_score_that_holds_a_word_is_named_with_that_word():
+    frame = table().astype({"score": object})
+    frame.loc[3, "score"] = "error"
+    with pytest.raises(UserError, match="'score' holds 'error', which is no number"):
+        audited(frame)
+
+
+def test_a_model_that_answered_nothing_has_rows_without_a_score_and_no_decisions():
+    frame = table()
+    both = pd.concat([frame.assign(model="a"), frame.assign(model="b", score=np.nan)])
+    found = audited(both)
+    assert overall(found, "auc", model="a")["status"] == "ok"
+    nothing = overall(found, "auc", model="b")
+    assert (nothing["status"], nothing["n"], nothing["n_failed"]) == ("undefined", 0, len(frame))
+    assert nothing["reason"].startswith("no_samples")
+
+
+def test_equal_values_are_not_told_as_one_group_being_better():
+    found = audited(table().assign(score=0.5), attributes="sex")
+    assert "is better than" not in found.summary
+    assert "groups have the same value" in found.summary
