@@ -113,9 +113,17 @@ def interval_of(metric: Metric, estimate: Estimate, method: str, alpha: float) -
 
 
 def expanded_interval(replicates: Array, units: float, alpha: float) -> Interval | str:
-    """Return percentiles of replicates ``[B]`` expanded for `units` (see :func:`percentile_interval`); plain below 2 units."""
-    found = percentile_interval(replicates, alpha, units if units >= 2.0 else np.inf)
-    return Interval(*found, "percentile-expanded") if isinstance(found, tuple) else found
+    """Return percentiles of replicates ``[B]`` expanded for `units`, at least 2 (see :func:`percentile_interval`).
+
+    Plain ones, and called so, where it is not known how many units there are (0 or NaN).
+    """
+    known = units > 0.0
+    found = percentile_interval(replicates, alpha, max(2.0, units) if known else np.inf)
+    return (
+        Interval(*found, "percentile-expanded" if known else "percentile")
+        if isinstance(found, tuple)
+        else found
+    )
 
 
 def centred(replicates: Array, value: Array | float) -> Array:

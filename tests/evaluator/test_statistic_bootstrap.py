@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from evaluator.measure.uncertainty import expanded_interval
 from evaluator.metrics.classification import Scored, auc, threshold_metrics
 from evaluator.metrics.per_subject import Measured, subject_mean
 from evaluator.statistics.bootstrap import (
@@ -133,3 +134,13 @@ def test_standard_error_is_undefined_when_too_many_replicates_are():
 )
 def test_golden_wilson_intervals(k, n, low, high):
     assert wilson_interval(k / n, n, 0.05) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_fewer_units_never_narrow_an_interval_and_plain_percentiles_are_called_so():
+    replicates = np.random.default_rng(0).normal(size=4000)
+    few, two, many = (expanded_interval(replicates, units, 0.05) for units in (1.2, 2.0, 30.0))
+    assert few == two
+    assert few.low < many.low < many.high < few.high
+    unknown = expanded_interval(replicates, float("nan"), 0.05)
+    assert unknown.method == expanded_interval(replicates, 0.0, 0.05).method == "percentile"
+    assert unknown[:2] == percentile_interval(replicates, 0.05)
