@@ -194,6 +194,7 @@ def _measured(
     said = (
         *notes,
         *layout.notes,
+        *_reversed_notes(tested["metrics"]),
         *_threshold_notes(layout, settings),
         *_standardised_notes(settings, tables.gaps),
     )
@@ -207,6 +208,21 @@ def _measured(
         verdicts,
         coverage_of(layout),
         tuple(layout.left_out.items()),
+    )
+
+
+def _reversed_notes(metrics: pd.DataFrame) -> tuple[str, ...]:
+    """Say where scores rank the wrong way round beyond chance: then the better group is the worse one, too."""
+    overall = metrics[(metrics["attribute"] == "all") & (metrics["convention"] == "auc:midrank")]
+    below = overall[overall["ci_high"].astype(float) < 0.5]
+    names = [
+        ", ".join(str(row[key]) for key in ("target", "model") if isinstance(row[key], str))
+        for _, row in below.iterrows()
+    ]
+    return tuple(
+        f"Caution: the scores of {name} rank worse than guessing (AUC below 0.5 beyond chance), so that a group that looks"
+        " better may be the worse one. If they are scores of the other class, name it with --positive"
+        for name in names
     )
 
 

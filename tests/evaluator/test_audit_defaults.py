@@ -124,3 +124,14 @@ def test_names_of_groups_and_columns_keep_their_spelling(tmp_path):
     result = audited(frame, attributes="hautTyp,age")
     assert "female iV" in result.summary
     assert any(text.startswith("age: groups") for text in result.content().methods)
+
+
+def test_scores_that_rank_the_wrong_way_round_are_a_caution():
+    frame = table(200)
+    turned = audited(frame.assign(score=1 - frame["score"]))
+    assert [
+        note
+        for note in turned.notes
+        if note.startswith("Caution: the scores of label rank worse than guessing")
+    ]
+    assert not [note for note in audited(frame).notes if "worse than guessing" in note]
