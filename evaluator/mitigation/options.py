@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class MitigationOptions(BaseModel):
@@ -181,6 +181,44 @@ class FairClip(MitigationOptions):
     fresh: Annotated[int, Field(ge=1)] = 32
 
 
+class Laftr(MitigationOptions):
+    """Hide the group from a discriminator of the representation (LAFTR, Madras et al. 2018).
+
+    Attributes
+    ----------
+    variant
+        What is hidden: the group given the class (``eqodd``), the group (``dp``), or the group among samples of one class
+        (``eqopp``).
+    of
+        That class, by its name; for ``eqopp`` alone.
+    error
+        By how much the discriminator is wrong: ``absolute`` (the paper's, one minus the probability of the true group) or
+        ``cross_entropy``, which still moves the representation where the discriminator is sure; None takes the first with two
+        groups and the second with more.
+    task, fairness
+        Coefficients of the classifier's loss and of the discriminator's.
+    clip
+        Largest norm of a step's gradient.
+    hidden
+        Width of the discriminator.
+    """
+
+    name: Literal["laftr"] = "laftr"
+    variant: Literal["eqodd", "dp", "eqopp"] = "eqodd"
+    of: str | None = None
+    error: Literal["absolute", "cross_entropy"] | None = None
+    task: Annotated[float, Field(gt=0)] = 1.0
+    fairness: Annotated[float, Field(ge=0)] = 1.0
+    clip: Annotated[float, Field(gt=0)] = 5.0
+    hidden: Annotated[int, Field(ge=1)] = 128
+
+    @model_validator(mode="after")
+    def _class_fits(self) -> Laftr:
+        if (self.of is not None) != (self.variant == "eqopp"):
+            raise ValueError("laftr takes 'of', the name of a class, with variant 'eqopp' and only with it")
+        return self
+
+
 def _named(value: Any) -> Any:
     return {"name": value.lower().replace("-", "_")} if isinstance(value, str) else value
 
@@ -188,7 +226,17 @@ def _named(value: Any) -> Any:
 #: One method, as a study may write it.
 Mitigation = Annotated[
     Annotated[
-        Erm | Resampling | Reweighting | GroupDro | DomainInd | Swad | Sam | Fin | Fis | FairClip,
+        Erm
+        | Resampling
+        | Reweighting
+        | GroupDro
+        | Laftr
+        | DomainInd
+        | Swad
+        | Sam
+        | Fin
+        | Fis
+        | FairClip,
         Field(discriminator="name"),
     ],
     BeforeValidator(_named),

@@ -19,6 +19,7 @@ _METHODS = {
     "fin": "fin:FinMethod",
     "fis": "fis:FisMethod",
     "fairclip": "fairclip:FairClipMethod",
+    "laftr": "laftr:LaftrMethod",
 }
 
 
