@@ -219,6 +219,22 @@ class Laftr(MitigationOptions):
         return self
 
 
+class CFair(MitigationOptions):
+    """Hide the group from an adversary per class, all classes and groups balanced (CFair, Zhao et al. 2020).
+
+    Attributes
+    ----------
+    mu
+        Coefficient of the adversaries.
+    hidden
+        Width of each.
+    """
+
+    name: Literal["cfair"] = "cfair"
+    mu: Annotated[float, Field(ge=0)] = 0.1
+    hidden: Annotated[int, Field(ge=1)] = 128
+
+
 def _named(value: Any) -> Any:
     return {"name": value.lower().replace("-", "_")} if isinstance(value, str) else value
 
@@ -231,6 +247,7 @@ Mitigation = Annotated[
         | Reweighting
         | GroupDro
         | Laftr
+        | CFair
         | DomainInd
         | Swad
         | Sam

@@ -20,6 +20,7 @@ _METHODS = {
     "fis": "fis:FisMethod",
     "fairclip": "fairclip:FairClipMethod",
     "laftr": "laftr:LaftrMethod",
+    "cfair": "cfair:CFairMethod",
 }
 
 
