@@ -235,6 +235,25 @@ class CFair(MitigationOptions):
     hidden: Annotated[int, Field(ge=1)] = 128
 
 
+class Lnl(MitigationOptions):
+    """Make the group's posterior flat and hide it from its predictor (Learning Not to Learn, Kim et al. 2019).
+
+    Attributes
+    ----------
+    lambda_e
+        Coefficient of the posterior's negative entropy.
+    reversal
+        Strength of the reversed gradient of the predictor.
+    hidden
+        Width of the predictor.
+    """
+
+    name: Literal["lnl"] = "lnl"
+    lambda_e: Annotated[float, Field(ge=0)] = 0.1
+    reversal: Annotated[float, Field(ge=0)] = 1.0
+    hidden: Annotated[int, Field(ge=1)] = 128
+
+
 def _named(value: Any) -> Any:
     return {"name": value.lower().replace("-", "_")} if isinstance(value, str) else value
 
@@ -248,6 +267,7 @@ Mitigation = Annotated[
         | GroupDro
         | Laftr
         | CFair
+        | Lnl
         | DomainInd
         | Swad
         | Sam

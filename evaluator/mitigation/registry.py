@@ -21,6 +21,7 @@ _METHODS = {
     "fairclip": "fairclip:FairClipMethod",
     "laftr": "laftr:LaftrMethod",
     "cfair": "cfair:CFairMethod",
+    "lnl": "lnl:LnlMethod",
 }
 
 
