@@ -254,6 +254,20 @@ class Lnl(MitigationOptions):
     hidden: Annotated[int, Field(ge=1)] = 128
 
 
+class EnD(MitigationOptions):
+    """Pull samples of one group apart, and those of one class across groups together (EnD, Tartaglione et al. 2021).
+
+    Attributes
+    ----------
+    alpha, beta
+        Coefficients of the two terms.
+    """
+
+    name: Literal["end"] = "end"
+    alpha: Annotated[float, Field(ge=0)] = 0.1
+    beta: Annotated[float, Field(ge=0)] = 0.1
+
+
 def _named(value: Any) -> Any:
     return {"name": value.lower().replace("-", "_")} if isinstance(value, str) else value
 
@@ -268,6 +282,7 @@ Mitigation = Annotated[
         | Laftr
         | CFair
         | Lnl
+        | EnD
         | DomainInd
         | Swad
         | Sam

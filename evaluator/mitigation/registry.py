@@ -22,6 +22,7 @@ _METHODS = {
     "laftr": "laftr:LaftrMethod",
     "cfair": "cfair:CFairMethod",
     "lnl": "lnl:LnlMethod",
+    "end": "end:EnDMethod",
 }
 
 
