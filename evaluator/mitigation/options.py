@@ -268,6 +268,33 @@ class EnD(MitigationOptions):
     beta: Annotated[float, Field(ge=0)] = 0.1
 
 
+class Odr(MitigationOptions):
+    """Split the representation into one of the target and one of the group (ODR, Sarhan et al. 2020).
+
+    Attributes
+    ----------
+    lambda_e, lambda_od
+        Coefficients of the entropy term and of the divergences from the priors.
+    gamma_e, gamma_od
+        Factors by which they change every `step` epochs.
+    step
+        In epochs.
+    latent
+        Width of each part.
+    hidden
+        Width of the group's classifier.
+    """
+
+    name: Literal["odr"] = "odr"
+    lambda_e: Annotated[float, Field(ge=0)] = 0.1
+    lambda_od: Annotated[float, Field(ge=0)] = 0.1
+    gamma_e: Annotated[float, Field(gt=0)] = 0.1
+    gamma_od: Annotated[float, Field(gt=0)] = 0.1
+    step: Annotated[int, Field(ge=1)] = 20
+    latent: Annotated[int, Field(ge=2)] = 128
+    hidden: Annotated[int, Field(ge=1)] = 128
+
+
 def _named(value: Any) -> Any:
     return {"name": value.lower().replace("-", "_")} if isinstance(value, str) else value
 
@@ -283,6 +310,7 @@ Mitigation = Annotated[
         | CFair
         | Lnl
         | EnD
+        | Odr
         | DomainInd
         | Swad
         | Sam

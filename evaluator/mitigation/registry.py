@@ -23,6 +23,7 @@ _METHODS = {
     "cfair": "cfair:CFairMethod",
     "lnl": "lnl:LnlMethod",
     "end": "end:EnDMethod",
+    "odr": "odr:OdrMethod",
 }
 
 
