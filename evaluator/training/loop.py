@@ -38,6 +38,8 @@ class Trained:
         The chosen epoch, counted from 1; 0 where there is nothing to train.
     val_losses
         Mean cross entropy of the validation rows after each epoch; of the head as it is where there is nothing to train.
+    val_loss
+        That of the head as it is returned: of the chosen epoch, or of the weights that the method ended with.
     notes
         What the method says of this fit.
     """
@@ -45,6 +47,7 @@ class Trained:
     head: Head
     epoch: int
     val_losses: tuple[float, ...]
+    val_loss: float
     notes: tuple[str, ...] = ()
 
 
@@ -81,7 +84,8 @@ def train(
         head = method.prepare(make(), rows)
         own = list(method.parameters())
         if not any(parameter.requires_grad for parameter in head.parameters()):
-            return Trained(head.eval(), 0, (_loss_of(head, val),))
+            loss = _loss_of(head, val)
+            return Trained(head.eval(), 0, (loss,), loss)
         trainable = [*(parameter for parameter in head.parameters() if parameter.requires_grad), *own]
         optimiser = torch.optim.AdamW(trainable, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         best: tuple[float, int, dict[str, torch.Tensor]] = (math.inf, 0, _copied(head))
@@ -106,7 +110,8 @@ def train(
         final = method.final_state()
         head.load_state_dict(best[2] if final is None else final)
         head.eval()
-    return Trained(head, best[1], tuple(losses), method.notes())
+        ended = best[0] if final is None else _loss_of(head, val)
+    return Trained(head, best[1], tuple(losses), ended, method.notes())
 
 
 def batches(rows: TrainingRows, method: Method, size: int, *, seed: int, epoch: int) -> Iterator[Batch]:

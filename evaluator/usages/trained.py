@@ -166,7 +166,7 @@ def fit(
     found = {
         name: trained_from(functools.partial(make, training), first) for name, make in plan.makes.items()
     }
-    chosen = min(found, key=lambda name: min(found[name].val_losses))
+    chosen = min(found, key=lambda name: found[name].val_loss)
     trained = found[chosen]
     if plan.refine is not None:
         trained = trained_from(functools.partial(plan.refine, trained.head))
@@ -175,7 +175,7 @@ def fit(
         "classes": list(target.classes),
         "mitigation": method.label,
         "chosen": chosen,
-        "among": {name: min(one.val_losses) for name, one in found.items()},
+        "among": {name: one.val_loss for name, one in found.items()},
         "epoch": trained.epoch,
         "val_losses": list(trained.val_losses),
         "seed": seed,

@@ -97,6 +97,9 @@ def test_the_average_is_what_the_head_predicts_with_and_is_said():
     found = train(linear_head, ROWS, VAL, replace(RECIPE, learning_rate=0.3), method, seed=0)
     state = method.final_state()
     assert all(torch.equal(value, state[name]) for name, value in found.head.state_dict().items())
+    chances = torch.softmax(torch.from_numpy(logits_of(found.head, VAL.features, VAL.groups)), dim=1)
+    assert found.val_loss == pytest.approx(log_loss(VAL.classes, chances[:, 1]), rel=1e-5)
+    assert found.val_loss not in found.val_losses
     assert found.notes == method.notes()
     assert "swad averaged the weights of epochs" in found.notes[0]
 
