@@ -98,7 +98,7 @@ def reverse_gradient(values: Tensor, strength: float) -> Tensor:
     """
     same = values.view_as(values)
     if same.requires_grad:
-        same.register_hook(lambda gradient: -strength * gradient)
+        same.register_hook(lambda gradient: -strength * gradient)  # type: ignore[no-untyped-call]
     return same
 
 

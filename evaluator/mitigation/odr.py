@@ -54,7 +54,8 @@ class Gaussian(nn.Module):
         """Return ``KL(q || p)`` of every row ``[B]``: ``sum (sigma^2 + (mu - m)^2 - 1 - log sigma^2) / 2``."""
         log_variance = self.log_variance(values)
         squared = (self.mean(values) - self.prior_mean).square()
-        return 0.5 * (log_variance.exp() + squared - 1.0 - log_variance).sum(dim=1)
+        divergence: Tensor = 0.5 * (log_variance.exp() + squared - 1.0 - log_variance).sum(dim=1)
+        return divergence
 
 
 class OdrMethod(Method):
