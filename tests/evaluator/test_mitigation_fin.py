@@ -57,8 +57,12 @@ def test_extreme_scales_stay_finite():
     made = normalisation()
     with torch.no_grad():
         made.spread[0], made.spread[1] = 500.0, -500.0
-    found = made(torch.randn(2, 4), torch.tensor([0, 2]))
+    found = made(torch.ones(2, 4), torch.tensor([0, 2]))
     assert torch.isfinite(found).all()
+    expected = 0.7 * (1.0 - made.mean[0]) / 500.0 + 0.3
+    assert torch.allclose(found[0], expected)
+    found.sum().backward()
+    assert torch.isfinite(made.spread.grad).all()
 
 
 def test_it_starts_near_the_usages_own_head_with_one_number_per_group_and_axis():
