@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
     from evaluator.measure import MeasureSettings
 
-_KEYS = ["dataset", "target", "structure", "prompt", "model", "usage", "seed"]
+_SHOWN = ("dataset", "target", "structure", "prompt", "model", "usage", "mitigation")
+_KEYS = [*_SHOWN, "seed"]
 _QUESTION = ["dataset", "target", "structure", "metric"]
 _ARM = ("model", "usage", "mitigation", "prompt")
 
@@ -66,7 +69,7 @@ class Tie:
 
 
 def summary_rows(tables: StudyTables, settings: MeasureSettings) -> list[dict[str, Any]]:
-    """Return one row per model, usage and question: the primary metric over all samples, and the claims on its gaps.
+    """Return one row per arm, seed and question: the primary metric over all samples, and the claims on its gaps.
 
     Rows of val, on which models are chosen, are left out where the study measures another split.
     """
@@ -80,7 +83,7 @@ def summary_rows(tables: StudyTables, settings: MeasureSettings) -> list[dict[st
     )
     claims = claims[claims["primary"]]
     rows = []
-    for record in _overall(tables.metrics, settings).to_dict("records"):
+    for record in _overall(tables.metrics, settings).sort_values(_KEYS).to_dict("records"):
         same = _matching(claims, record)
         found = same[same["finding"] == "gap found"]
         rows.append(
@@ -169,13 +172,15 @@ def print_summary(tables: StudyTables, plan: Plan, changes: Sequence[str]) -> No
         "no reliable gap",
         "cannot judge",
     )
-    if rows:
-        print_table(f"study {plan.study.study}", columns, [_cells(row) for row in rows])
+    arms = [list(seeds) for _, seeds in itertools.groupby(rows, key=lambda row: [row[key] for key in _SHOWN])]
+    if arms:
+        print_table(f"study {plan.study.study}", columns, [_cells(seeds) for seeds in arms])
     _print_probed(probed_rows(tables, plan.study.measure))
     lines = [tie.sentence for tie in ties(tables, plan.study.measure)]
-    for row in rows:
-        where = f"{row['dataset']}, {_what(row)}, {row['model']}, {row['usage']}"
-        lines += [f"gap found: {where}: {sentence}" for sentence in row["sentences"]]
+    for seeds in arms:
+        first = seeds[0]
+        where = f"{first['dataset']}, {_what(first)}, {first['model']}, {_usage(first)}"
+        lines += [f"gap found: {where}: {sentence}" for sentence in _sentences(seeds)]
     lines += [f"changed since the last run: {change}" for change in changes]
     for line in lines:
         out().print(line, markup=False, soft_wrap=True)
@@ -198,19 +203,53 @@ def _print_probed(rows: list[dict[str, Any]]) -> None:
     print_table("how well attributes can be read from features (0.5: not at all)", columns, cells)
 
 
-def _cells(row: dict[str, Any]) -> list[Any]:
+def _cells(seeds: list[dict[str, Any]]) -> list[Any]:
+    """Return the cells of one arm, whose fits are summarised and never chosen from."""
+    row = seeds[0]
     return [
         row["dataset"],
         _what(row),
         row["model"],
-        row["usage"] + (f" (seed {row['seed']})" if row["seed"] else ""),
+        _usage(row),
         row["metric"],
-        _interval(row),
+        _interval(row) if len(seeds) == 1 else _over_seeds(seeds),
         row["n"],
-        ", ".join(row["gaps_found"]) or "-",
-        ", ".join(row["no_reliable_gap"]) or "-",
-        ", ".join(row["cannot_judge"]) or "-",
+        *(_counted(seeds, claim) for claim in ("gaps_found", "no_reliable_gap", "cannot_judge")),
     ]
+
+
+def _usage(row: dict[str, Any]) -> str:
+    """Return the usage, with its mitigation where there is one."""
+    return row["usage"] if row["mitigation"] in (None, "erm") else f"{row['usage']} · {row['mitigation']}"
+
+
+def _over_seeds(seeds: list[dict[str, Any]]) -> str:
+    values = [row["value"] for row in seeds if row["value"] is not None]
+    if not values:
+        return "undefined"
+    mean = sum(values) / len(values)
+    return f"{mean:.3f} ({len(values)} seeds, {min(values):.3f} to {max(values):.3f})"
+
+
+def _counted(seeds: list[dict[str, Any]], claim: str) -> str:
+    """Return the attributes of which a claim is made, with how many seeds say so where not all do."""
+    counts = Counter(attribute for row in seeds for attribute in row[claim])
+    return (
+        ", ".join(
+            name if count == len(seeds) else f"{name} ({count} of {len(seeds)})"
+            for name, count in counts.items()
+        )
+        or "-"
+    )
+
+
+def _sentences(seeds: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the first seed's sentence on every gap that was found, with how many seeds say so."""
+    counts = Counter(attribute for row in seeds for attribute in row["gaps_found"])
+    for attribute, count in counts.items():
+        row = next(row for row in seeds if attribute in row["gaps_found"])
+        sentence = row["sentences"][row["gaps_found"].index(attribute)]
+        yield sentence if len(seeds) == 1 else f"{sentence} ({count} of {len(seeds)} seeds say so)"
 
 
 def _what(row: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from evaluator.mitigation.registry import _METHODS
+from jobs.commands.summary import print_summary, summary_rows
 from jobs.plan import PlanOptions, make_plan
 from jobs.run import Exit, RunOptions, run_study
 from jobs.study import parse_study
@@ -142,3 +143,17 @@ def test_other_texts_are_another_task(values):
     values["usages"]["prototype_tuning"]["templates"] = ["an image of {}"]
     assert len(before) == len(planned()) == 1
     assert before != planned()
+
+
+def test_the_summary_names_mitigations_and_counts_seeds_instead_of_listing_them(values, capsys):
+    values["usages"]["mlp_probe"]["mitigation"] = ["erm", "resampling"]
+    outcome = run(values)
+    print_summary(outcome.tables, outcome.plan, ())
+    table = [line for line in capsys.readouterr().out.splitlines() if "mlp_probe" in line and "│" in line]
+    assert len(table) == 2
+    assert "mlp_probe · resampling" in table[1]
+    assert all("2 seeds, " in line for line in table)
+    arms = [
+        (row["mitigation"], row["seed"]) for row in summary_rows(outcome.tables, outcome.plan.study.measure)
+    ]
+    assert arms == [("erm", 0), ("erm", 1), ("resampling", 0), ("resampling", 1)]
