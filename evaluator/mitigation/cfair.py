@@ -37,6 +37,7 @@ class CFairMethod(Method):
     def __init__(self, options: CFair) -> None:
         self._options = options
         self._seen: SeenGroups
+        self._idle: list[str] = []
         self.adversaries: nn.ModuleDict
         self.class_weights: Tensor
         self.group_weights: Tensor
@@ -61,6 +62,9 @@ class CFairMethod(Method):
                 "cfair hides groups within each class, and no class has training samples of two groups. "
                 "Leave the method out, or put groups together differently (bins, values)."
             )
+        self._idle = [
+            name for name, told in zip(rows.class_names, contested.tolist(), strict=True) if not told
+        ]
         self.adversaries = nn.ModuleDict(
             {
                 str(place): Discriminator(width, len(self._seen), self._options.hidden)
@@ -72,6 +76,14 @@ class CFairMethod(Method):
     def parameters(self) -> list[nn.Parameter]:
         """Return the adversaries'."""
         return list(self.adversaries.parameters())
+
+    def notes(self) -> tuple[str, ...]:
+        """Return which classes have no adversary."""
+        if not self._idle:
+            return ()
+        return (
+            f"no group is hidden within {', '.join(self._idle)}: train has samples of fewer than two groups there",
+        )
 
     def loss(self, head: Head, batch: Batch) -> Tensor:
         """Return the balanced cross entropy plus A, with the gradient of A reversed on its way into the representation."""

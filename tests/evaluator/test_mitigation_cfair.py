@@ -82,6 +82,10 @@ def test_a_class_of_one_group_has_no_adversary():
     alone = replace(ROWS, groups=np.where((ROWS.groups == 1) & (ROWS.classes == 0), 0, ROWS.groups))
     method, head = prepared(rows=alone)
     assert list(method.adversaries) == ["1"]
+    assert method.notes() == (
+        "no group is hidden within healthy: train has samples of fewer than two groups there",
+    )
+    assert prepared()[0].notes() == ()
     assert torch.isfinite(method.loss(head, batch_of(alone.features, alone.classes, alone.groups)))
 
 
