@@ -312,9 +312,12 @@ def readable(name: str) -> str:
 
     Examples
     --------
-    >>> readable("linear_probe"), readable("zero_shot"), readable("lora")
-    ('linear probe', 'zero-shot', 'LoRA')
+    >>> readable("linear_probe"), readable("zero_shot"), readable("group_dro:eta=0.1")
+    ('linear probe', 'zero-shot', 'GroupDRO (eta=0.1)')
     """
+    method, _, numbers = name.partition(":")
+    if numbers and method in _SPELLINGS:
+        return f"{_SPELLINGS[method]} ({numbers.replace(':', ', ')})"
     return _SPELLINGS.get(name) or name.replace("_", " ")
 
 
@@ -332,11 +335,25 @@ def readable_arm(name: str) -> str:
 _SPELLINGS = {
     "zero_shot": "zero-shot",
     "lora": "LoRA",
+    "mlp_probe": "MLP probe",
     "clip_adapter": "CLIP-Adapter",
+    "tip_adapter": "Tip-Adapter",
+    "tip_adapter_f": "Tip-Adapter-F",
     "segment": "prompted segmentation",
     "finetune": "full fine-tuning",
+    "resampling": "resampling",
     "group_dro": "GroupDRO",
+    "domain_ind": "domain-independent",
     "laftr": "LAFTR",
+    "cfair": "CFair",
+    "lnl": "LNL",
+    "end": "EnD",
+    "odr": "ODR",
+    "swad": "SWAD",
+    "sam": "SAM",
+    "fin": "FIN",
+    "fis": "FIS",
+    "fairclip": "FairCLIP",
     "febs": "FEBS",
 }
 
