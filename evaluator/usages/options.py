@@ -72,8 +72,8 @@ Pool = Literal["mean", "max"]
 OF_VOLUMES = frozenset({"slices", "pool"})
 
 
-class ZeroShotOptions(UsageOptions):
-    """Options of zero-shot classification.
+class TextOptions(UsageOptions):
+    """Options of usages that describe classes by texts.
 
     Attributes
     ----------
@@ -81,20 +81,10 @@ class ZeroShotOptions(UsageOptions):
         Version of the dataset's prompt set; None takes the first one of the target.
     templates
         Texts with one ``{}`` each, in place of the prompt set's own.
-    targets
-        Which of the dataset's targets; None takes all that have prompts.
-    slices
-        Of volumes: which slices are encoded.
-    pool
-        Of volumes: ``"mean"`` of the slices' logits, or ``"max"``: the logits of the slice with the highest
-        probability of the positive class (FairMedFM's rule).
     """
 
     prompts: str | None = None
     templates: tuple[str, ...] | None = None
-    targets: tuple[str, ...] | None = None
-    slices: Slices = SliceOptions()
-    pool: Pool = "mean"
 
     @field_validator("templates")
     @classmethod
@@ -104,6 +94,25 @@ class ZeroShotOptions(UsageOptions):
                 raise ValueError("templates must hold at least one text with a {}, got an empty list")
             check_templates(templates)
         return templates
+
+
+class ZeroShotOptions(TextOptions):
+    """Options of zero-shot classification; texts as in :class:`TextOptions`.
+
+    Attributes
+    ----------
+    targets
+        Which of the dataset's targets; None takes all that have prompts.
+    slices
+        Of volumes: which slices are encoded.
+    pool
+        Of volumes: ``"mean"`` of the slices' logits, or ``"max"``: the logits of the slice with the highest
+        probability of the positive class (FairMedFM's rule).
+    """
+
+    targets: tuple[str, ...] | None = None
+    slices: Slices = SliceOptions()
+    pool: Pool = "mean"
 
 
 class LinearProbeOptions(UsageOptions):

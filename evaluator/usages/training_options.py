@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from evaluator.mitigation.options import Erm, Mitigation, MitigationOptions
 from evaluator.training.recipe import Recipe
-from evaluator.usages.options import OF_VOLUMES, Pool, SliceOptions, Slices, UsageOptions, check_templates
+from evaluator.usages.options import OF_VOLUMES, Pool, SliceOptions, Slices, TextOptions, UsageOptions
 
 #: Options of a usage that say which tasks there are; a task's identity has its own target, seed, method and groups instead.
 OF_TASKS = frozenset({"seeds", "targets", "mitigation", "mitigate"})
@@ -143,28 +143,6 @@ class MlpProbeOptions(TrainingOptions):
 
     hidden: int = Field(default=512, ge=1, le=65_536)
     dropout: float = Field(default=0.1, ge=0, lt=1)
-
-
-class TextOptions(UsageOptions):
-    """Options of heads that are made of texts.
-
-    Attributes
-    ----------
-    prompts, templates
-        As in :class:`evaluator.usages.options.ZeroShotOptions`.
-    """
-
-    prompts: str | None = None
-    templates: tuple[str, ...] | None = None
-
-    @field_validator("templates")
-    @classmethod
-    def _one_hole_each(cls, templates: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if templates is not None:
-            if not templates:
-                raise ValueError("templates must hold at least one text with a {}, got an empty list")
-            check_templates(templates)
-        return templates
 
 
 class PrototypeTuningOptions(TrainingOptions, TextOptions):
