@@ -180,7 +180,8 @@ def test_a_missing_or_wrong_other_file_is_named_with_its_own_page(tmp_path):
     tower = WeightsFile("tower.pth", "0" * 64, "https://example.org/tower")
     several = card(file="w.pth", page="https://example.org/w", others=(tower,))
     with pytest.raises(
-        MissingWeights, match=r"'tower\.pth' \(one of 2: w\.pth, tower\.pth\) of model.*https://example\.org/tower"
+        MissingWeights,
+        match=r"'tower\.pth' \(one of 2: w\.pth, tower\.pth\) of model.*https://example\.org/tower",
     ):
         locate(several, [tmp_path])
     (tmp_path / "tower.pth").write_bytes(b"abc")
