@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evaluator.groups import UNKNOWN
-from evaluator.measure.gap_rows import bounds_of, why_no_gap
+from evaluator.measure.gap_rows import why_no_gap
 from evaluator.measure.settings import MeasureSettings
+from evaluator.measure.uncertainty import expanded_interval
 from evaluator.metrics.metric import Array, Metric
 from evaluator.statistics.bootstrap import standard_error, stream
 from evaluator.statistics.gaps import measure_gap
 from evaluator.statistics.permutation import NullGaps, pooled_variance, welch_p
+from evaluator.statistics.simultaneous import Bounds
 from evaluator.statistics.spreads import Spread
 
 Row = dict[str, Any]
@@ -87,12 +89,29 @@ def error_gap(
         _chance(spread, settings, subjects, f"errors:{groups.attribute}:{metric.convention}"),
         higher_is_better=metric.higher_is_better,
         alpha=settings.alpha,
-        intervals=bounds_of([rows[code] for code in valid], settings),
+        bounds=_bounds([(groups.replicates[code], rows[code]) for code in valid], settings),
     )
     numbers = {name: value for name, value in vars(gap).items() if name not in ("best", "worst")}
     best, worst = (groups.names[valid[which]] for which in (gap.best, gap.worst))
     reason = gap.reason or "chance from standard errors"
     return {**row, **numbers, "best_group": best, "worst_group": worst, "status": "ok", "reason": reason}
+
+
+def _bounds(groups: Sequence[tuple[Array, Row]], settings: MeasureSettings) -> Bounds | None:
+    """Return what gives the groups' intervals at any level, as for their rows; None where one method was asked for."""
+    if settings.interval != "auto":
+        return None
+
+    def at(alpha: float) -> Array:
+        found = [expanded_interval(replicates, rarer(row), alpha) for replicates, row in groups]
+        return np.array([(np.nan, np.nan) if isinstance(one, str) else one[:2] for one in found])
+
+    return at
+
+
+def rarer(row: Row) -> float:
+    """Return the subjects of the rarer class of a row."""
+    return float(min(row["n_subjects_pos"] or 0, row["n_subjects_neg"] or 0))
 
 
 def _chance(spread: Spread, settings: MeasureSettings, subjects: Sequence[str], purpose: str) -> NullGaps:

@@ -11,8 +11,9 @@ import numpy as np
 from evaluator.groups import UNKNOWN
 from evaluator.measure.cohort import Cohort
 from evaluator.measure.evaluation import AttributeResult, Evaluation
+from evaluator.measure.group_rows import estimate_of
 from evaluator.measure.settings import MeasureSettings
-from evaluator.measure.uncertainty import BIASED, centred
+from evaluator.measure.uncertainty import BIASED, centred, interval_of
 from evaluator.metrics.directions import better
 from evaluator.metrics.disparity import disparity
 from evaluator.metrics.group_values import Disparity, GroupValues, against_chance
@@ -20,6 +21,7 @@ from evaluator.metrics.metric import Array, Metric
 from evaluator.statistics.gaps import measure_gap
 from evaluator.statistics.multiplicity import PRIMARY
 from evaluator.statistics.permutation import NullGaps, permute_groups
+from evaluator.statistics.simultaneous import Bounds
 
 Row = dict[str, Any]
 Groups = tuple[int, ...]
@@ -173,7 +175,7 @@ def _gap(
         null,
         higher_is_better=metric.higher_is_better,
         alpha=settings.alpha,
-        intervals=bounds_of([rows[group] for group in groups], settings),
+        bounds=_bounds(metric, settings, result, place, groups, rows),
     )
     numbers = asdict(gap)
     best, worst = numbers.pop("best"), numbers.pop("worst")
@@ -191,11 +193,28 @@ def _gap(
     return {**numbers, "best_group": names[0], "worst_group": names[1]}
 
 
-def bounds_of(rows: Sequence[Row], settings: MeasureSettings) -> Array | None:
-    """Return the intervals ``[G, 2]`` of groups' rows, NaN where there is none; None where one method was asked for."""
+def _bounds(
+    metric: Metric,
+    settings: MeasureSettings,
+    result: AttributeResult,
+    place: int,
+    groups: list[int],
+    rows: Sequence[Row],
+) -> Bounds | None:
+    """Return what gives the groups' intervals at any level; None where one method was asked for."""
     if settings.interval != "auto":
         return None
-    return np.array([[row["ci_low"], row["ci_high"]] for row in rows], np.float64)
+
+    def at(alpha: float) -> Array:
+        if alpha == settings.alpha:  # those of the rows
+            return np.array([[rows[group]["ci_low"], rows[group]["ci_high"]] for group in groups], np.float64)
+        found = [
+            interval_of(metric, estimate_of(result, group, place, rows[group]), "auto", alpha)
+            for group in groups
+        ]
+        return np.array([(np.nan, np.nan) if isinstance(one, str) else one[:2] for one in found])
+
+    return at
 
 
 def _disparity(

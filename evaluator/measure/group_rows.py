@@ -132,7 +132,7 @@ def _value(
     row: Row = {"value": None, "ci_low": None, "ci_high": None, "interval": None}
     if status == "ok":
         interval = interval_of(
-            metric, _estimate(result, group, place, counts, value), settings.interval, settings.alpha
+            metric, _estimate(result, group, place, counts), settings.interval, settings.alpha
         )
         row["value"] = value
         if not isinstance(interval, str):
@@ -159,15 +159,25 @@ def _is_rare(result: AttributeResult, place: int, group: int, settings: MeasureS
     return shared and bool(result.spread[place].size[0, group] < settings.minimum_positives)
 
 
-def _estimate(result: AttributeResult, group: int, place: int, counts: Counts, value: float) -> Estimate:
+def estimate_of(result: AttributeResult, group: int, place: int, row: Row) -> Estimate:
+    """Return what the interval of a row of the metrics table is made of."""
+    sides = int(row["n_subjects_pos"] or 0), int(row["n_subjects_neg"] or 0)
+    return _estimate_of(result, group, place, *sides)
+
+
+def _estimate(result: AttributeResult, group: int, place: int, counts: Counts) -> Estimate:
+    return _estimate_of(result, group, place, counts.positives, counts.negatives)
+
+
+def _estimate_of(result: AttributeResult, group: int, place: int, positives: int, negatives: int) -> Estimate:
     spread = result.spread[place]
     return Estimate(
-        value,
+        float(result.points[place, group]),
         float(spread.variance[0, group]),
         float(np.nan_to_num(spread.size[0, group])),
         float(result.trials[place, group]),
-        counts.positives,
-        counts.negatives,
+        positives,
+        negatives,
         result.replicates[place, group],
         result.jackknife[place, group],
     )

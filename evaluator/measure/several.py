@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluator.groups import ALL, UNKNOWN
-from evaluator.measure.error_gaps import Groups, error_gap
+from evaluator.measure.error_gaps import Groups, error_gap, rarer
 from evaluator.measure.settings import MeasureSettings, ResultKeys
 from evaluator.measure.tables import Measurement, Rows, to_tables
 from evaluator.measure.uncertainty import expanded_interval
@@ -141,8 +141,7 @@ def _row(attribute: str, group: str, cell: _Cell, settings: MeasureSettings) -> 
         told = next(row for row in cell.rows if row["status"] != "ok")
         status = first["status"] if first["status"] == "absent" else told["status"]
         return {**row, "status": status, "reason": f"{told['target']}: {told['reason']}"}
-    rarer = min(row["n_subjects_pos"] or 0, row["n_subjects_neg"] or 0)
-    interval = expanded_interval(cell.replicates, rarer, settings.alpha)
+    interval = expanded_interval(cell.replicates, rarer(row), settings.alpha)
     if isinstance(interval, str):
         return {**row, "value": value, "reason": f"no interval: {interval}"}
     return {

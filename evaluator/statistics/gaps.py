@@ -21,7 +21,7 @@ from evaluator.statistics.bootstrap import percentile_interval, standard_error
 from evaluator.statistics.differences import difference_interval, shared_error
 from evaluator.statistics.intervals import Interval
 from evaluator.statistics.permutation import NullGaps
-from evaluator.statistics.simultaneous import gap_interval
+from evaluator.statistics.simultaneous import Bounds, gap_interval
 
 POWER = 0.8
 
@@ -69,7 +69,7 @@ def measure_gap(
     *,
     higher_is_better: bool,
     alpha: float,
-    intervals: Array | None = None,
+    bounds: Bounds | None = None,
 ) -> Gap:
     """Describe the gap of one metric between valid groups.
 
@@ -89,8 +89,9 @@ def measure_gap(
         Direction of the metric.
     alpha
         Significance level.
-    intervals
-        ``[G, 2]`` bounds of each value at level 1 - `alpha`, NaN where there are none. Two groups' interval is made of them.
+    bounds
+        Gives the bounds ``[G, 2]`` of the values at an error rate, NaN where there are none. The gap's interval is made of
+        them.
 
     Returns
     -------
@@ -101,7 +102,6 @@ def measure_gap(
     best = int(np.argmax(signed))
     worst = len(values) - 1 - int(np.argmin(signed[::-1]))
     raw = float(values.max() - values.min())
-    bounds = intervals if intervals is not None else np.full((len(values), 2), np.nan)
     interval = _interval(values, replicates, variances, sizes, bounds, (best, worst), alpha)
     reason = null.reason or (interval if isinstance(interval, str) else None)
     judged = null.reason is None
@@ -128,19 +128,20 @@ def _interval(
     replicates: Array,
     variances: Array,
     sizes: Array,
-    bounds: Array,
+    bounds: Bounds | None,
     extremes: tuple[int, int],
     alpha: float,
 ) -> Interval | str:
     best, worst = extremes
     sign = 1.0 if values[best] >= values[worst] else -1.0
-    if len(values) == 2 and np.isfinite(bounds).all():
+    own = bounds(alpha) if bounds is not None and len(values) == 2 else None
+    if own is not None and np.isfinite(own).all():
         pair = [best, worst] if sign > 0.0 else [worst, best]
-        return difference_interval(values[pair], bounds[pair], shared_error(*replicates[pair]))
+        return difference_interval(values[pair], own[pair], shared_error(*replicates[pair]))
     if not replicates.shape[1]:
         return _normal_interval(values, variances, best, worst, alpha)
     if len(values) > 2:
-        return gap_interval(values, replicates, alpha, np.maximum(2, np.round(sizes)))
+        return gap_interval(values, replicates, alpha, np.maximum(2, np.round(sizes)), bounds)
     found = percentile_interval(sign * (replicates[best] - replicates[worst]), alpha)
     return Interval(*found, "percentile") if isinstance(found, tuple) else found
 

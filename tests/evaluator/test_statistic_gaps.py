@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 
@@ -122,7 +124,7 @@ def test_interval_of_two_groups_is_made_of_their_own(higher):
             NULL,
             higher_is_better=higher,
             alpha=0.05,
-            intervals=bounds[order],
+            bounds=functools.partial(lambda order, alpha: bounds[order], order),
         )
         assert found.interval == "recovered"
         assert found.ci_low == pytest.approx(0.2 - np.hypot(0.2, 0.02))

@@ -6,6 +6,7 @@ from scipy import stats
 
 from evaluator.statistics.bootstrap import percentile_interval, wilson_interval
 from evaluator.statistics.delong import clustered_delong, delong
+from evaluator.statistics.differences import difference_interval
 from evaluator.statistics.intervals import (
     acceleration,
     auc_interval,
@@ -312,6 +313,49 @@ def test_interval_of_a_gap_covers_no_disparity_and_a_planted_one(sizes, gap):
     assert hits / runs >= share_below(runs, 0.92 if gap == 0.0 else 0.95)
     if gap == 0.0:
         assert percentiles / runs < 0.2
+
+
+def bounds_of_rates(values, sizes):
+    """What gives Wilson's or the exact interval of every rate, at any level."""
+    return lambda alpha: np.array(
+        [rate_interval(x, n, n, np.nan, alpha)[:2] for x, n in zip(values, sizes, strict=True)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rate"), [((10, 12, 300), 0.9), ((20, 80, 500), 0.97), ((60, 160, 320), 0.95)]
+)
+def test_an_interval_of_a_gap_made_of_the_groups_own_covers_where_a_tiny_group_is_nearly_all_right(
+    sizes, rate
+):
+    rng = np.random.default_rng(12)
+    runs, own, errors = 300, 0, 0
+    for _ in range(runs):
+        values, drawn = rates(rng, sizes, [rate] * 3)
+        counts = np.array(sizes, float)
+        own += covers(gap_interval(values, drawn, 0.05, counts, bounds_of_rates(values, sizes)), 0.0)
+        errors += covers(gap_interval(values, drawn, 0.05, counts), 0.0)
+    assert own / runs >= share_below(runs, 0.93)
+    assert own > errors
+
+
+def test_bounds_of_a_gap_are_the_hull_of_those_of_all_pairs_at_the_level_that_holds_at_once():
+    values, drawn = rates(np.random.default_rng(13), (90, 60, 150), [0.9, 0.8, 0.6])
+    asked = []
+
+    def bounds(alpha):
+        asked.append(alpha)
+        return bounds_of_rates(values, (90, 60, 150))(alpha)
+
+    found = gap_interval(values, drawn, 0.05, np.array([90.0, 60.0, 150.0]), bounds)
+    (level,) = asked
+    assert 0.05 / 3 < level < 0.05  # of three pairs: looser than Bonferroni, stricter than of one
+    ends = bounds(level)
+    pairs = [difference_interval(values[[i, j]], ends[[i, j]]) for i in range(3) for j in range(3) if i != j]
+    assert found.low == pytest.approx(max(one.low for one in pairs))
+    assert found.high == pytest.approx(max(one.high for one in pairs))
+    unknown = gap_interval(values, drawn, 0.05, None, lambda alpha: np.full((3, 2), np.nan))
+    assert unknown == gap_interval(values, drawn, 0.05)
 
 
 def test_interval_of_a_gap_excludes_zero_when_the_gap_is_large():
