@@ -54,11 +54,14 @@ def _length(first: float, second: float, correlation: float) -> float:
     return float(np.sqrt(max(0.0, first**2 + second**2 - 2.0 * correlation * first * second)))
 
 
-def shared_error(first: Array, second: Array) -> float:
-    """Return the correlation of two groups' replicates ``[B]``; 0 where it cannot be told from none."""
-    defined = ~(np.isnan(first) | np.isnan(second))
-    pair = np.stack([first[defined], second[defined]])
-    if pair.shape[1] < 3 or (np.ptp(pair, axis=1) == 0.0).any():
-        return 0.0
-    found = float(np.asarray(np.corrcoef(pair))[0, 1])
-    return found if abs(found) > _CERTAIN / np.sqrt(pair.shape[1]) else 0.0
+def shared_error(replicates: Array) -> Array:
+    """Return the correlations ``[G, G]`` of groups' replicates ``[G, B]``; 0 where they cannot be told from none."""
+    defined = replicates[:, ~np.isnan(replicates).any(axis=0)]
+    if defined.shape[1] < 3:
+        return np.zeros((len(replicates), len(replicates)))
+    apart = defined - defined.mean(axis=1, keepdims=True)
+    varies = np.ptp(defined, axis=1, keepdims=True) > 0.0
+    length = np.sqrt(np.sum(apart**2, axis=1, keepdims=True))
+    unit = np.where(varies, apart / np.where(varies, length, 1.0), 0.0)
+    found = unit @ unit.T
+    return np.where(np.abs(found) > _CERTAIN / np.sqrt(defined.shape[1]), found, 0.0)

@@ -137,7 +137,7 @@ def _interval(
     own = bounds(alpha) if bounds is not None and len(values) == 2 else None
     if own is not None and np.isfinite(own).all():
         pair = [best, worst] if sign > 0.0 else [worst, best]
-        return difference_interval(values[pair], own[pair], shared_error(*replicates[pair]))
+        return difference_interval(values[pair], own[pair], float(shared_error(replicates[pair])[0, 1]))
     if not replicates.shape[1]:
         return _normal_interval(values, variances, best, worst, alpha)
     if len(values) > 2:

@@ -106,11 +106,14 @@ def gap_interval(
 
 def _from_bounds(values: Array, bounds: Array, replicates: Array) -> Interval:
     """Return the hull of the intervals of all differences, each made of both groups' own bounds ``[G, 2]``."""
-    pairs = [list(pair) for pair in itertools.permutations(range(len(values)), 2)]
+    shared = shared_error(replicates)
     found = [
-        difference_interval(values[pair], bounds[pair], shared_error(*replicates[pair])) for pair in pairs
+        difference_interval(values[list(pair)], bounds[list(pair)], float(shared[pair]))
+        for pair in itertools.combinations(range(len(values)), 2)
     ]
-    return Interval(max(0.0, *(one.low for one in found)), max(one.high for one in found), "simultaneous")
+    # The difference the other way round lies between -high and -low.
+    low = max(max(one.low, -one.high) for one in found)
+    return Interval(max(0.0, low), max(max(one.high, -one.low) for one in found), "simultaneous")
 
 
 def _at_least(variance: Array, sizes: Array) -> Array:

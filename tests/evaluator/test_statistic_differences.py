@@ -47,8 +47,15 @@ def test_groups_that_share_subjects_have_a_narrower_difference():
 def test_only_correlation_beyond_chance_counts():
     rng = np.random.default_rng(1)
     common = rng.normal(size=1000)
-    assert shared_error(rng.normal(size=1000), rng.normal(size=1000)) == 0.0
-    assert shared_error(common, common + rng.normal(size=1000)) == pytest.approx(0.7, abs=0.06)
-    assert shared_error(common, np.ones(1000)) == 0.0
-    assert shared_error(np.full(9, np.nan), common[:9]) == 0.0
-    assert shared_error(np.zeros(0), np.zeros(0)) == 0.0
+
+    def shared(first, second):
+        found = shared_error(np.stack([first, second]))
+        assert found[0, 1] == found[1, 0]
+        return found[0, 1]
+
+    assert shared(rng.normal(size=1000), rng.normal(size=1000)) == 0.0
+    assert shared(common, common + rng.normal(size=1000)) == pytest.approx(0.7, abs=0.06)
+    assert shared(common, np.ones(1000)) == 0.0
+    assert shared(np.full(1000, 0.9), np.full(1000, 0.7)) == 0.0
+    assert shared(np.full(9, np.nan), common[:9]) == 0.0
+    assert shared(np.zeros(0), np.zeros(0)) == 0.0
